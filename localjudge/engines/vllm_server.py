@@ -1,0 +1,199 @@
+"""Client of a self-hosted `vllm serve`, over its OpenAI-compatible API. The sole importer of `httpx`.
+
+Prompts go as token ids, encoded here, so that the server's own template and tokenizer never see record text.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from localjudge.engines.base import EngineInfo
+from localjudge.engines.constraint import regex_of
+from localjudge.engines.driver import Backend, TokenCompletion, TokenRequest
+from localjudge.engines.encode import ChatEncoder
+from localjudge.errors import EngineError
+
+_PROBE_SCHEMA = '{"enum":["qxz71","wvk04"]}'
+"""Two answers that no model would give unasked."""
+_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """How to reach a server. Seconds unless said otherwise."""
+
+    url: str
+    api_key: str = ""
+    concurrency: int = 64
+    timeout: float = 300.0
+    """For one request; a hung one counts as failed and is tried again."""
+    tries: int = 8
+    """At most this many sends of one request, with waits of 0.5 s doubling up to 20 s between them."""
+
+
+class VLLMServer(Backend):
+    """Up to `concurrency` requests in flight against one server.
+
+    Raises EngineError when the server cannot be reached, serves no model, tokenizes differently from the local
+    tokenizer, or ignores the constraint.
+    """
+
+    def __init__(self, settings: ServerSettings, encoder: ChatEncoder, *, name: str) -> None:
+        self._settings = settings
+        headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        self._client = httpx.Client(
+            base_url=settings.url.rstrip("/").removesuffix("/v1"),
+            headers=headers,
+            timeout=httpx.Timeout(settings.timeout, connect=10.0),
+            limits=httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency),
+            trust_env=False,
+            follow_redirects=False,
+        )
+        self._eos_id = encoder.eos_id
+        self._backoff = random.Random(0)
+        self.capacity = settings.concurrency
+        try:
+            self._served, context = self._served_model()
+            self._check_tokenizer(encoder)
+            self._check_constraint(encoder)
+        except BaseException:
+            self._client.close()
+            raise
+        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="server")
+        self._running: dict[Future[TokenCompletion], str] = {}
+        self.info = EngineInfo(
+            engine="server",
+            model=name,
+            context_length=context,
+            versions=self._server_version(),
+            options={"served_model": self._served, "concurrency": settings.concurrency},
+        )
+
+    def add(self, request: TokenRequest) -> None:
+        self._running[self._pool.submit(self._complete, request)] = request.id
+
+    def step(self) -> list[TokenCompletion]:
+        finished, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            del self._running[future]
+        return [future.result() for future in finished]
+
+    def close(self) -> None:
+        if hasattr(self, "_pool"):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _complete(self, request: TokenRequest) -> TokenCompletion:
+        body: dict[str, Any] = {
+            "model": self._served,
+            "prompt": request.prompt,
+            "add_special_tokens": False,
+            "max_tokens": request.max_tokens,
+            "temperature": 0.0,
+            "seed": request.seed,
+            "stop_token_ids": list(request.stop_ids),
+            "skip_special_tokens": False,
+            "return_token_ids": True,
+        }
+        if request.schema is not None:
+            body["structured_outputs"] = {"regex": regex_of(request.schema)}
+        response = self._send("POST", "/v1/completions", body)
+        if response.status_code != 200:
+            return TokenCompletion(request.id, (), "error", error=_problem(response))
+        data = response.json()
+        choice = data["choices"][0]
+        tokens = tuple(choice.get("token_ids") or ())
+        if not tokens and choice.get("text"):
+            raise EngineError(
+                "the server returns no token ids.", hint="Use a vLLM server (0.30 or newer) for --engine server."
+            )
+        ends = {self._eos_id, *request.stop_ids}
+        while tokens and tokens[-1] in ends:
+            tokens = tokens[:-1]
+        known = choice["finish_reason"] in ("stop", "length")
+        details = (data.get("usage") or {}).get("prompt_tokens_details") or {}
+        return TokenCompletion(
+            request.id,
+            tokens,
+            choice["finish_reason"] if known else "error",
+            cached_tokens=details.get("cached_tokens") or 0,
+            error="" if known else f"the server ended the request: {choice['finish_reason']}",
+        )
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        problem = ""
+        for attempt in range(self._settings.tries):
+            if attempt:
+                pause = min(20.0, 0.5 * 2 ** (attempt - 1))
+                time.sleep(pause * self._backoff.uniform(0.5, 1.0))
+            try:
+                response = self._client.request(method, path, json=body)
+            except httpx.HTTPError as error:
+                problem = f"{type(error).__name__}: {error}".strip(": ")
+                continue
+            if response.status_code not in _RETRIED:
+                return response
+            problem = _problem(response)
+        raise EngineError(
+            f"server {self._settings.url} did not answer in {self._settings.tries} tries ({problem}).",
+            hint="Check that it runs; `localjudge serve MODEL` starts one.",
+        )
+
+    def _served_model(self) -> tuple[str, int]:
+        response = self._send("GET", "/v1/models")
+        if response.status_code in (401, 403):
+            raise EngineError(
+                f"server {self._settings.url} refused the key.", hint="Set LOCALJUDGE_API_KEY to the server's key."
+            )
+        models = response.json().get("data") if response.status_code == 200 else None
+        if not models:
+            raise EngineError(f"server {self._settings.url} names no model ({_problem(response)}).")
+        if len(models) > 1:
+            served = ", ".join(model["id"] for model in models)
+            raise EngineError(f"server {self._settings.url} serves several models ({served}).", hint="Serve one.")
+        return models[0]["id"], int(models[0].get("max_model_len") or 32768)
+
+    def _server_version(self) -> dict[str, str]:
+        response = self._send("GET", "/version")
+        return {"vllm": str(response.json().get("version", ""))} if response.status_code == 200 else {}
+
+    def _check_tokenizer(self, encoder: ChatEncoder) -> None:
+        text = "客服：您好，订单 #42 已发货 🚚 OK?"
+        body = {"model": self._served, "prompt": text, "add_special_tokens": False}
+        response = self._send("POST", "/tokenize", body)
+        if response.status_code != 200:
+            return
+        if tuple(response.json().get("tokens", ())) != encoder.encode_text(text):
+            raise EngineError(
+                f"server {self._settings.url} serves {self._served}, whose tokenizer differs from the local model's.",
+                hint="Give --model the folder or name of the model that is served.",
+            )
+
+    def _check_constraint(self, encoder: ChatEncoder) -> None:
+        prompt = list(encoder.encode_text("请用一句话介绍你自己。"))
+        probe = TokenRequest("probe", prompt, 16, _PROBE_SCHEMA, (), 0)
+        answer = self._complete(probe)
+        text = encoder.decode(list(answer.tokens))
+        if text not in ('"qxz71"', '"wvk04"'):
+            raise EngineError(
+                f"server {self._settings.url} ignores the answer constraint "
+                f"({answer.error or 'it answered outside two allowed words'}).",
+                hint="Start it with `localjudge serve MODEL`, or with structured_outputs_config.backend=outlines.",
+            )
+
+
+def _problem(response: httpx.Response) -> str:
+    try:
+        data = response.json()
+        detail = data.get("error", data)
+        message = detail.get("message", "") if isinstance(detail, dict) else str(detail)
+    except ValueError:
+        message = ""
+    first = str(message).strip().splitlines()[0][:200] if str(message).strip() else ""
+    return f"HTTP {response.status_code}{': ' + first if first else ''}"

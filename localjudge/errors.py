@@ -1,0 +1,60 @@
+"""The exception tree. Everything raised on purpose is one of these; the command line turns each into one line.
+
+    LocalJudgeError          exit 1
+    ├── UsageError           exit 2   what was asked for cannot be asked (unknown model, clashing options)
+    ├── ConfigError          exit 3   a rubric, models.yaml or model folder is wrong
+    ├── InputError           exit 3   a record file is wrong; names file, line and id
+    ├── EngineError          exit 1   an engine cannot start or died
+    ├── StoreError           exit 1   the run folder cannot be written or read
+    └── ResumeError          exit 3   the run folder holds another run
+
+A bad item inside a good run is not an exception: it is an `Unscored` value in the verdict.
+"""
+
+from __future__ import annotations
+
+
+class LocalJudgeError(Exception):
+    """Base of all errors raised on purpose. `hint` says what to do, in one sentence."""
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.hint}".strip() if self.hint else self.problem
+
+
+class UsageError(LocalJudgeError):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class ConfigError(LocalJudgeError):
+    """A rubric pack, a model entry or a model folder is wrong; nothing was loaded."""
+
+    exit_code = 3
+
+
+class InputError(LocalJudgeError):
+    """A record file is wrong. The text names the file, the line and, where known, the record id."""
+
+    exit_code = 3
+
+
+class EngineError(LocalJudgeError):
+    """An engine could not start, or stopped answering."""
+
+
+class StoreError(LocalJudgeError):
+    """A run folder could not be written or read."""
+
+
+class ResumeError(LocalJudgeError):
+    """The output folder holds a run that this command does not continue."""
+
+    exit_code = 3

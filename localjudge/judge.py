@@ -1,0 +1,69 @@
+"""The spine: records in, verdicts out. No disk, no progress bar, no opinion about engines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+
+from localjudge.engines.base import Engine, Request
+from localjudge.errors import UsageError
+from localjudge.prompts import Prompts
+from localjudge.records import Record
+from localjudge.rubric import Rubric, TaskType
+from localjudge.strategies import CASES, Case, Settings
+from localjudge.verdicts import Verdict
+
+
+class Judge:
+    """An open engine put to work on records. Reuse it: opening an engine takes far longer than a verdict."""
+
+    def __init__(self, engine: Engine, rubrics: Mapping[TaskType, Rubric], settings: Settings | None = None) -> None:
+        self._engine = engine
+        self._rubrics = dict(rubrics)
+        self._settings = settings or Settings()
+        self._prompts = Prompts()
+        self._opened = 0
+
+    def judge(self, records: Iterable[Record]) -> Iterator[Verdict]:
+        """Yields one verdict a record, as they become whole: not in input order.
+
+        Holds no more records than it takes to keep the engine's capacity busy. Raises UsageError for a record whose
+        task type has no rubric, EngineError when the engine is gone.
+        """
+        source = iter(records)
+        cases: dict[str, Case] = {}
+        waiting: deque[Request] = deque()
+        exhausted = False
+        while True:
+            while self._engine.in_flight < self._engine.capacity:
+                if not waiting and not exhausted:
+                    record = next(source, None)
+                    if record is None:
+                        exhausted = True
+                    else:
+                        key, case = self._case(record)
+                        cases[key] = case
+                        waiting.extend(case.open())
+                if not waiting:
+                    break
+                self._engine.submit(waiting.popleft())
+            if not self._engine.in_flight:
+                return
+            for completion in self._engine.poll():
+                key = completion.request_id.partition("/")[0]
+                waiting.extendleft(reversed(cases[key].absorb(completion)))
+                verdict = cases[key].verdict()
+                if verdict is not None:
+                    del cases[key]
+                    yield verdict
+
+    def _case(self, record: Record) -> tuple[str, Case]:
+        rubric = self._rubrics.get(record.task_type)
+        if rubric is None:
+            raise UsageError(
+                f"record {record.id}: no rubric for task type {record.task_type!r}.",
+                hint="Give one with --rubric.",
+            )
+        self._opened += 1
+        key = str(self._opened)
+        return key, CASES[self._settings.strategy](key, record, rubric, self._prompts, self._settings)

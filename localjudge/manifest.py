@@ -1,0 +1,138 @@
+"""What was asked of a run (`Plan`, fixed before the first verdict) and what was observed while it ran (`Manifest`).
+Holds no record text, host name, user name or absolute path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from localjudge.rubric import TaskType
+
+ENVIRONMENT_RECORDED = ("VLLM_", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_", "NCCL_", "PYTHONHASHSEED")
+"""Prefixes of the environment switches that can change numbers."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RubricPlan(_Frozen):
+    """A rubric as a run uses it."""
+
+    ref: str
+    digest: str
+    indicators: tuple[str, ...]
+
+
+class ModelPlan(_Frozen):
+    """A model as a run uses it."""
+
+    name: str
+    digest: str
+    """Over the bytes of its files; empty for the fake engine."""
+
+
+class Plan(_Frozen):
+    """Everything that decides the verdicts of a run."""
+
+    schema_name: Literal["localjudge/plan/1"] = "localjudge/plan/1"
+    localjudge: str
+    rubrics: dict[TaskType, RubricPlan]
+    model: ModelPlan
+    engine: str
+    engine_options: dict[str, Any]
+    strategy: str
+    thinking_budget: int | None
+    keep_thinking: bool
+    seed: int
+    prompt_digest: str
+    schema_digest: str
+    input_digest: str
+    limit: int | None
+    on_bad_input: str
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the plan's canonical JSON: two runs with one digest were asked the same thing."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+class Manifest(_Frozen):
+    """Facts observed during a run, written when it ends."""
+
+    schema_name: Literal["localjudge/manifest/1"] = "localjudge/manifest/1"
+    plan_digest: str
+    started: str
+    finished: str
+    load_seconds: float
+    judge_seconds: float
+    engine: dict[str, Any]
+    packages: dict[str, str]
+    hardware: dict[str, Any]
+    environment: dict[str, str]
+    records_judged: int
+    records_refused: int
+
+
+def digest_of(value: object) -> str:
+    """sha256 of a value's canonical JSON."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def own_version() -> str:
+    """The installed version of localjudge."""
+    try:
+        return importlib.metadata.version("localjudge")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and memory of this machine, without its name."""
+    facts: dict[str, Any] = {"machine": platform.machine(), "cpu": _cpu_name(), "cores": os.cpu_count()}
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        facts["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    return facts
+
+
+def packages() -> dict[str, str]:
+    """Versions of what touches the result."""
+    versions = {"python": platform.python_version()}
+    for name in ("pydantic", "jinja2", "tokenizers", "httpx"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def environment() -> dict[str, str]:
+    """The recorded switches that are set, values of anything that smells of a secret left out."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(ENVIRONMENT_RECORDED)
+        and not any(word in name for word in ("KEY", "TOKEN", "SECRET"))
+        and not value.startswith(("/", "~"))
+    }
+
+
+def _cpu_name() -> str:
+    if sys.platform.startswith("linux"):
+        try:
+            with open("/proc/cpuinfo", encoding="utf-8") as lines:
+                for line in lines:
+                    if line.startswith("model name"):
+                        return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor()

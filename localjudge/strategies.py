@@ -1,0 +1,203 @@
+"""Ways to ask: what requests a record becomes, and how its completions become a verdict. No engine is called here;
+a `Case` hands out requests and takes completions until its verdict is whole.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from localjudge.engines.base import Completion, Message, Part, Request
+from localjudge.prompts import Prompts
+from localjudge.records import Record
+from localjudge.rubric import Indicator, Rubric
+from localjudge.verdicts import (
+    NOT_APPLICABLE,
+    Answer,
+    Grade,
+    Unscored,
+    Usage,
+    Verdict,
+    answer_schema,
+    joint_schema,
+    parse_answer,
+    parse_cut_joint,
+    parse_joint,
+    schema_text,
+)
+
+Strategy = Literal["explain", "joint"]
+STRATEGIES: tuple[Strategy, ...] = ("explain", "joint")
+
+EXPLAIN_TOKENS = 96
+"""First token limit of a one-indicator answer; the second try has twice that, which the longest reason fits."""
+JOINT_TOKENS = 56
+"""Tokens per indicator in a joint answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How records are asked about."""
+
+    strategy: Strategy = "explain"
+    thinking_budget: int | None = None
+    """None: thinking off. n >= 0: at most n thinking tokens for each answer."""
+    keep_thinking: bool = False
+    seed: int = 0
+
+
+class Case(ABC):
+    """One record on its way to a verdict."""
+
+    def __init__(self, key: str, record: Record, rubric: Rubric, prompts: Prompts, settings: Settings) -> None:
+        self.record = record
+        self.rubric = rubric
+        self._key = key
+        self._prompts = prompts
+        self._settings = settings
+        self._system, self._parts = prompts.opening(record)
+        self._usage = Usage()
+
+    @abstractmethod
+    def open(self) -> list[Request]:
+        """The first requests."""
+
+    @abstractmethod
+    def absorb(self, completion: Completion) -> list[Request]:
+        """Takes one completion; returns what must still be asked because of it."""
+
+    @abstractmethod
+    def verdict(self) -> Verdict | None:
+        """The verdict, once all completions are in."""
+
+    def _ask(self, name: str, tail: Part, schema: str, max_tokens: int) -> Request:
+        return Request(
+            id=f"{self._key}/{name}",
+            messages=(self._system, Message("user", (*self._parts, tail))),
+            schema=schema,
+            max_tokens=max_tokens,
+            thinking_budget=self._settings.thinking_budget,
+            seed=self._settings.seed,
+        )
+
+    def _count(self, completion: Completion) -> None:
+        self._usage += Usage(
+            requests=1,
+            prompt_tokens=completion.prompt_tokens,
+            cached_tokens=completion.cached_tokens,
+            output_tokens=completion.output_tokens,
+            thinking_tokens=completion.thinking_tokens,
+        )
+
+    def _grade(self, indicator: Indicator, outcome: Answer | Unscored, completion: Completion) -> Grade:
+        thinking = completion.thinking if self._settings.keep_thinking and completion.thinking else None
+        if isinstance(outcome, Unscored):
+            reason = completion.error if outcome in (Unscored.TOO_LONG, Unscored.ENGINE_ERROR) else ""
+            return Grade(
+                id=indicator.id,
+                indicator=indicator.title,
+                score=None,
+                applicable=None,
+                reason=reason,
+                unscored=outcome,
+                thinking=thinking,
+            )
+        return Grade(
+            id=indicator.id,
+            indicator=indicator.title,
+            score=outcome.score,
+            applicable=outcome.applicable,
+            reason=outcome.reason if outcome.applicable else NOT_APPLICABLE,
+            source="thinking" if completion.thinking_tokens else "model",
+            thinking=thinking,
+        )
+
+    def _whole(self, grades: Mapping[str, Grade]) -> Verdict | None:
+        if len(grades) < len(self.rubric.indicators):
+            return None
+        return Verdict.of(
+            id=self.record.id,
+            rubric=self.rubric,
+            detail=tuple(grades[indicator.id] for indicator in self.rubric.indicators),
+            usage=self._usage,
+            extra=dict(self.record.extra),
+        )
+
+
+class ExplainCase(Case):
+    """One short answer for each indicator; all of a record share one prompt prefix."""
+
+    def open(self) -> list[Request]:
+        self._grades: dict[str, Grade] = {}
+        self._asked: dict[str, Request] = {}
+        self._indicators = {indicator.id: indicator for indicator in self.rubric.indicators}
+        schema = schema_text(answer_schema())
+        requests = [
+            self._ask(indicator.id, self._prompts.explain(self.rubric, indicator), schema, EXPLAIN_TOKENS)
+            for indicator in self.rubric.indicators
+        ]
+        self._asked = {request.id: request for request in requests}
+        return requests
+
+    def absorb(self, completion: Completion) -> list[Request]:
+        self._count(completion)
+        request = self._asked.pop(completion.request_id)
+        if completion.finish_reason == "length" and (again := _second_try(request)):
+            self._asked[again.id] = again
+            return [again]
+        indicator = self._indicators[request.id.removeprefix(f"{self._key}/").removesuffix("+")]
+        outcome = _failure(completion) or parse_answer(completion.text)
+        self._grades[indicator.id] = self._grade(indicator, outcome, completion)
+        return []
+
+    def verdict(self) -> Verdict | None:
+        return self._whole(self._grades)
+
+
+class JointCase(Case):
+    """One answer for all indicators of a record."""
+
+    def open(self) -> list[Request]:
+        self._grades: dict[str, Grade] = {}
+        tokens = JOINT_TOKENS * len(self.rubric.indicators)
+        self._request = self._ask(
+            "joint", self._prompts.joint(self.rubric), schema_text(joint_schema(self.rubric)), tokens
+        )
+        return [self._request]
+
+    def absorb(self, completion: Completion) -> list[Request]:
+        self._count(completion)
+        if completion.finish_reason == "length" and (again := _second_try(self._request)):
+            self._request = again
+            return [again]
+        ids = tuple(indicator.id for indicator in self.rubric.indicators)
+        failure = _failure(completion)
+        outcomes: dict[str, Answer | Unscored]
+        if failure is Unscored.TRUNCATED:
+            outcomes = parse_cut_joint(completion.text, ids)
+        elif failure is not None:
+            outcomes = dict.fromkeys(ids, failure)
+        else:
+            outcomes = parse_joint(completion.text, ids)
+        for indicator in self.rubric.indicators:
+            self._grades[indicator.id] = self._grade(indicator, outcomes[indicator.id], completion)
+        return []
+
+    def verdict(self) -> Verdict | None:
+        return self._whole(self._grades)
+
+
+CASES: Mapping[Strategy, type[Case]] = {"explain": ExplainCase, "joint": JointCase}
+
+
+def _second_try(request: Request) -> Request | None:
+    if request.id.endswith("+"):
+        return None
+    return replace(request, id=f"{request.id}+", max_tokens=request.max_tokens * 2)
+
+
+def _failure(completion: Completion) -> Unscored | None:
+    failures = {"length": Unscored.TRUNCATED, "too_long": Unscored.TOO_LONG, "error": Unscored.ENGINE_ERROR}
+    return failures.get(completion.finish_reason)

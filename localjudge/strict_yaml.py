@@ -1,0 +1,46 @@
+"""Strict YAML text in, plain Python values out, for every room that reads YAML. Knows nothing of what they mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from localjudge.errors import ConfigError
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice, which plain YAML would silently resolve to the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str, where: str) -> object:
+    """The value of one YAML document: mapping, list, scalar or None. `where` is how errors name the file.
+
+    Raises ConfigError with `where` and the line for text that is not YAML, a key given twice, an object tag.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{where}{line}: not valid YAML ({_first_line(getattr(error, 'problem', error))})."
+        ) from error
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        # PyYAML lets these out for values that their tag cannot read (an impossible date, `!!bool maybe`, `!!int ''`)
+        # and for brackets by the thousand.
+        reason = _first_line(error) or type(error).__name__
+        raise ConfigError(f"{where}: not valid YAML ({reason}).") from error
+
+
+def _first_line(error: object) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -1,0 +1,317 @@
+"""Model names and folders in, verified local files out: pull, verify, resolve.
+
+`pull` is the only way in which localjudge uses the network. A pulled model appears in the cache folder by one rename,
+or not at all. Refuses to know how a source is asked (`sources`) and what makes a folder sound (`model_folder`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from localjudge import model_folder, sources
+from localjudge.errors import ConfigError, EngineError, LocalJudgeError, StoreError, UsageError
+from localjudge.model_folder import CARD, Card, DigestMemory
+from localjudge.registry import ModelSpec, PathSource, Source, find_model
+from localjudge.sources import Report
+
+_BYTES_PER_BILLION = 2.1e9
+"""Of bf16 weights, with the tokenizer and a little air."""
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """Files that an engine may open: a folder that passed its checks, what it is, and a digest of all its bytes."""
+
+    path: Path
+    spec: ModelSpec
+    digest: str
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """One file against what was expected of it. `actual` is None for a file that is missing."""
+
+    file: str
+    ok: bool
+    expected: str | None
+    actual: str | None
+    problem: str = ""
+
+
+def home() -> Path:
+    """The cache folder: LOCALJUDGE_HOME, else XDG_CACHE_HOME/localjudge, else ~/.cache/localjudge. May not exist."""
+    if chosen := os.environ.get("LOCALJUDGE_HOME"):
+        return Path(chosen).expanduser().absolute()
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification says that a relative path counts as unset.
+    return (Path(xdg) if Path(xdg).is_absolute() else Path.home() / ".cache") / "localjudge"
+
+
+def pulled(spec: ModelSpec) -> Path | None:
+    """The folder of a model that is already here, all files with their sizes; None otherwise."""
+    folder = home() / "models" / spec.name
+    return folder if model_folder.is_whole(folder) else None
+
+
+def pull(spec: ModelSpec, *, report: Report, force: bool = False) -> Path:
+    """Brings a model from the first source that answers and returns its folder; at once when it is already here.
+
+    `force` fetches again what is here. Raises EngineError naming what became of each source, ConfigError when a folder
+    that no pull made is in the way, StoreError when the cache folder cannot be written.
+    """
+    if not force and (here := pulled(spec)):
+        return here
+    models = home() / "models"
+    target = models / spec.name
+    if target.exists() and not (target / CARD).exists():
+        raise ConfigError(f"{target}: exists, but was not pulled by localjudge.", hint="Move it away, then pull again.")
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        _sweep(models)
+        _refuse_small_disk(models, spec)
+        with _workspace(models, spec.name) as work:
+            folder = _first_that_answers(spec, work, report)
+            _move_in(folder, target, work)
+    except OSError as error:
+        place = error.filename or models
+        raise StoreError(f"{place}: {error.strerror or error}.", hint=f"The cache folder is {home()}.") from error
+    report(f"{spec.name} is in {target}")
+    return target
+
+
+def pull_any(specs: Sequence[ModelSpec], *, report: Report) -> ModelSpec:
+    """The first of `specs` that is already here, else the first that can be pulled; it is then here.
+
+    Raises EngineError naming what became of each model.
+    """
+    for spec in specs:
+        if pulled(spec):
+            return spec
+    problems: list[str] = []
+    for spec in specs:
+        try:
+            pull(spec, report=report)
+        except EngineError as error:
+            problems.append(error.problem)
+            report(error.problem)
+        else:
+            return spec
+    raise EngineError("\n".join(problems), hint=_NO_SOURCE_HINT)
+
+
+def verify(folder: Path, spec: ModelSpec | None = None) -> list[FileCheck]:
+    """Reads every file of a model afresh against its card, and against the pins of `spec` where they apply.
+
+    Raises ConfigError for a folder with neither a card nor pins to go by, and for one that is no sound model.
+    """
+    model_folder.check_folder(folder)
+    card = model_folder.read_card(folder)
+    on_card = {name: file.sha256 for name, file in card.files.items()} if card else {}
+    pins = spec.sha256 if spec and not (card and card.source.get("kind") == "wheels") else {}
+    if not on_card and not pins:
+        raise ConfigError(f"{folder}: nothing to verify against.", hint=f"Only pulled models have a {CARD}.")
+    names = model_folder.files_of(folder)
+    actual = {name: file.sha256 for name, file in model_folder.hash_files(folder, names).items()}
+    checks = []
+    for name in on_card | pins:
+        both = [_compare(name, known[name], actual.get(name)) for known in (on_card, pins) if name in known]
+        checks.append(next((check for check in both if not check.ok), both[0]))
+    if card:
+        strays = [name for name in names if name not in on_card]
+        checks += [FileCheck(name, False, None, actual[name], "not on the card") for name in strays]
+    return checks
+
+
+def resolve(name_or_path: str, models: dict[str, ModelSpec]) -> LocalModel:
+    """A registry name that is pulled, or a folder of weights, as a LocalModel.
+
+    Raises UsageError for an unknown name (with the nearest ones) or one that is not pulled, ConfigError naming the
+    file for a folder that is not a sound model.
+    """
+    if name_or_path in models:
+        spec = models[name_or_path]
+        folder = pulled(spec)
+        if folder is None:
+            hint = f"Run: localjudge models pull {spec.name}"
+            raise UsageError(f"model {spec.name} is not on this machine.", hint=hint)
+        model_folder.check_folder(folder)
+    else:
+        if os.sep not in name_or_path and not name_or_path.startswith((".", "~")) and not Path(name_or_path).is_dir():
+            find_model(name_or_path, models)
+        folder = Path(name_or_path).expanduser().absolute()
+        model_folder.check_folder(folder)
+        spec = _describe(folder)
+    files = DigestMemory(home() / "digests.json").hash_files(folder)
+    return LocalModel(path=folder, spec=spec, digest=model_folder.digest_of(files))
+
+
+_NO_SOURCE_HINT = "A folder that holds the model's files goes as --model FOLDER, without any pull."
+
+
+def _first_that_answers(spec: ModelSpec, work: Path, report: Report) -> Path:
+    problems: list[str] = []
+    for number, source in enumerate(spec.sources):
+        folder, scratch = work / f"model-{number}", work / f"scratch-{number}"
+        folder.mkdir()
+        scratch.mkdir()
+        try:
+            revision = sources.fetch(source, folder, scratch, report)
+            model_folder.check_folder(folder)
+            _write_card(folder, spec, source, revision)
+        except LocalJudgeError as error:
+            reason = str(error).replace(str(folder) + os.sep, "").rstrip(".")
+            problems.append(f"  {source.label}: {reason}.")
+            report(f"{source.label}: {error.problem}")
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            return folder
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    raise EngineError("\n".join([f"{spec.name}: no source could give the model.", *problems]), hint=_NO_SOURCE_HINT)
+
+
+def _write_card(folder: Path, spec: ModelSpec, source: Source, revision: str | None) -> None:
+    # A path source may itself be a pulled model.
+    (folder / CARD).unlink(missing_ok=True)
+    files = model_folder.hash_files(folder, model_folder.files_of(folder))
+    if source.kind != "wheels":
+        for name, pin in spec.sha256.items():
+            actual = files[name].sha256 if name in files else "missing"
+            if actual != pin:
+                raise EngineError(f"{name}: sha256 is {actual}, expected {pin}")
+    # save_pretrained makes weights readable by their owner alone; a cache shared by a team follows the umask.
+    mode = folder.stat().st_mode & 0o666
+    for name in files:
+        (folder / name).chmod(mode)
+        _flush(folder / name)
+    card = Card(
+        name=spec.name,
+        source=source.model_dump(mode="json"),
+        revision=revision,
+        files=files,
+        pulled_at=datetime.now(UTC).replace(microsecond=0),
+    )
+    model_folder.write_atomically(folder / CARD, card.model_dump_json(indent=2) + "\n")
+    _flush(folder)
+
+
+def _move_in(folder: Path, target: Path, work: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        # Only a damaged model, or one to be replaced, is still here; it goes away with the workspace.
+        if target.exists():
+            os.rename(target, work / "replaced")
+    try:
+        os.rename(folder, target)
+    except OSError:
+        # Another pull of the same model was first. Its files are as good as ours.
+        if not model_folder.is_whole(target):
+            raise
+    _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _workspace(parent: Path, name: str) -> Iterator[Path]:
+    """A temporary folder that no sweep touches while this process lives, however it ends: a lock goes with it."""
+    while True:
+        handle, lock = tempfile.mkstemp(prefix=f".pull-{name}-", suffix=".lock", dir=parent)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Between making and locking the file, a sweep may have locked and removed it.
+        if os.path.exists(lock) and os.path.samestat(os.fstat(handle), os.stat(lock)):
+            break
+        os.close(handle)
+    work = Path(lock.removesuffix(".lock"))
+    try:
+        work.mkdir()
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        Path(lock).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _sweep(parent: Path) -> None:
+    """Removes what dead pulls left behind."""
+    for lock in parent.glob(".pull-*.lock"):
+        with contextlib.suppress(OSError), lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            work = lock.with_suffix("")
+            shutil.rmtree(work, ignore_errors=True)
+            if not work.exists():
+                lock.unlink()
+
+
+def _refuse_small_disk(models: Path, spec: ModelSpec) -> None:
+    needed = spec.parameters * _BYTES_PER_BILLION + max((s.size for s in spec.sources if s.kind == "wheels"), default=0)
+    free = shutil.disk_usage(models).free
+    if free < needed:
+        raise StoreError(
+            f"{models}: {free / 1e9:.1f} GB free, {spec.name} needs {needed / 1e9:.1f} GB.",
+            hint="Make room, or set LOCALJUDGE_HOME to a folder on a larger disk.",
+        )
+
+
+def _compare(name: str, expected: str, actual: str | None) -> FileCheck:
+    if actual is None:
+        return FileCheck(name, False, expected, None, "missing")
+    if actual != expected:
+        return FileCheck(name, False, expected, actual, f"sha256 is {actual}, expected {expected}")
+    return FileCheck(name, True, expected, actual)
+
+
+def _describe(folder: Path) -> ModelSpec:
+    """The entry that models.yaml would have for a folder of the user's own."""
+    config = model_folder.read_json(folder / "config.json")
+    inner = config.get("text_config")
+    text_config: dict[str, Any] = inner if isinstance(inner, dict) else config
+    context = text_config.get("max_position_embeddings")
+    if not isinstance(context, int) or isinstance(context, bool) or context <= 0:
+        raise ConfigError(f"{folder / 'config.json'}: no max_position_embeddings, so the context length is unknown.")
+    dtype = config.get("dtype") or config.get("torch_dtype") or text_config.get("dtype")
+    gigabytes = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e9
+    name = _folder_name(folder)
+    return ModelSpec(
+        name=name,
+        title=name,
+        licence="not stated",
+        context_length=context,
+        thinking=_knows_thinking(folder),
+        parameters=max(gigabytes / (4 if dtype == "float32" else 2), 1e-6),
+        dtype=dtype if dtype in ("bfloat16", "float16", "float32") else "auto",
+        min_gpu_memory_gb=float(math.ceil(gigabytes * 1.2 + 2)),
+        sources=(PathSource(path=str(folder)),),
+    )
+
+
+def _folder_name(folder: Path) -> str:
+    name = folder.resolve().name
+    if folder.resolve().parent.name == "snapshots":
+        # In the Hugging Face cache the folder's own name is a commit; models--Qwen--Qwen3-8B stands two floors up.
+        name = folder.resolve().parent.parent.name.rpartition("--")[2] or name
+    return re.sub(r"[^\w.-]", "-", name, flags=re.ASCII).lstrip("_.-")[:128] or "model"
+
+
+def _knows_thinking(folder: Path) -> bool:
+    template = folder / "chat_template.jinja"
+    if template.is_file():
+        return "enable_thinking" in template.read_text(encoding="utf-8", errors="replace")
+    tokenizer = folder / "tokenizer_config.json"
+    return tokenizer.is_file() and "enable_thinking" in str(model_folder.read_json(tokenizer).get("chat_template", ""))

@@ -1,0 +1,235 @@
+"""The floor plan, executed: who may import whom, read from the source of every module.
+
+Counts imports inside functions and under TYPE_CHECKING, and modules named in strings (lazy commands, child processes).
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "localjudge"
+
+# Ground floor: nouns. Imports nothing above it.
+GROUND = {
+    "errors": "",
+    "strict_yaml": "errors",
+    "rows": "errors",
+    "records": "errors rows",
+    "rubric": "errors strict_yaml",
+    "registry": "errors strict_yaml",
+    "offline": "errors",
+    "model_folder": "errors",
+    "hubs": "",
+    "gguf": "",
+    "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
+    "weights": "errors model_folder registry sources",
+    "verdicts": "rubric",
+}
+# Engine wing: never records, rubric, verdicts, prompts. A reader of it cannot tell that it serves a judge.
+ENGINES = {
+    "engines.base": "",
+    "engines.encode": "engines.base errors",
+    "engines.constraint": "errors",
+    "engines.driver": "engines.base engines.encode",
+    "engines.fake": "engines.base",
+    "engines.vllm_offline": "engines.base engines.constraint engines.driver errors",
+    "engines.vllm_server": "engines.base engines.constraint engines.driver engines.encode errors",
+    "engines.hf": "engines.base engines.constraint engines.driver errors",
+    "engines": "engines.base engines.driver engines.encode engines.fake engines.hf engines.vllm_offline "
+    "engines.vllm_server errors",
+}
+# Question side: never a concrete engine, the store, the command line.
+QUESTIONS = {
+    "prompts": "engines.base records rubric",
+    "strategies": "engines.base prompts records rubric verdicts",
+    "judge": "engines.base errors prompts records rubric strategies verdicts",
+}
+# Run side: never report or the command line. It counts with stats, because a run ends with its summary.
+RUNS = {
+    "manifest": "rubric",
+    "store": "errors manifest verdicts",
+    "run": "engines engines.base errors judge manifest prompts records rubric stats store strategies verdicts weights",
+}
+# Reading side: never engines, prompts, judge, run.
+READING = {
+    "stats": "rubric verdicts",
+    "report": "stats",
+}
+# Front door.
+DOOR = {
+    "machine": "offline registry weights",
+    "agent": "engines errors judge offline records registry rubric weights",
+    "cli": "cli_machine cli_models cli_rubrics cli_run errors report stats store",
+    "cli_run": "cli errors offline records registry rubric run strategies weights",
+    "cli_models": "errors registry weights",
+    "cli_rubrics": "rubric verdicts",
+    "cli_machine": "errors machine offline registry weights",
+    "": "agent errors judge records rubric strategies verdicts",
+    "__main__": "cli",
+}
+FLOORS = {
+    "ground": GROUND,
+    "engines": ENGINES,
+    "questions": QUESTIONS,
+    "runs": RUNS,
+    "reading": READING,
+    "door": DOOR,
+}
+MAY_IMPORT = {module: set(allowed.split()) for floor in FLOORS.values() for module, allowed in floor.items()}
+MAY_STAND_ON = {
+    "ground": {"ground"},
+    "engines": {"engines", "ground"},
+    "questions": {"questions", "engines", "ground"},
+    "reading": {"reading", "runs", "ground"},
+    "runs": {"runs", "reading", "questions", "engines", "ground"},
+    "door": set(FLOORS),
+}
+
+# Each heavy or volatile library has as few importers as it can.
+IMPORTERS = {
+    "vllm": "engines.vllm_offline",
+    "torch": "engines.hf gguf",
+    "transformers": "engines.hf gguf",
+    "outlines": "engines.constraint",
+    "outlines_core": "",
+    "httpx": "engines.vllm_server",
+    "tokenizers": "engines.encode",
+    "ray": "",
+    "numpy": "gguf",
+    "click": "cli cli_machine cli_models cli_rubrics cli_run",
+    "rich": "cli_run report",
+    "pyarrow": "rows",
+    "huggingface_hub": "hubs",
+    "modelscope": "hubs",
+    "gguf": "gguf",
+    "yaml": "cli_machine cli_run strict_yaml",
+    "jinja2": "engines.encode prompts",
+    # Ways out of the machine: the server client above, and the pull.
+    "urllib.request": "hubs",
+    "urllib.error": "hubs",
+    "http": "",
+    "socket": "",
+    "requests": "",
+    "aiohttp": "",
+    "openai": "",
+}
+LIGHT = {"click", "jinja2", "pydantic", "rich", "tokenizers", "yaml"}
+"""What the base install brings besides the standard library."""
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name below the package -> file. The package itself is the empty name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = list(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Full dotted names of everything that a module's source imports, `from x import y` as x.y too."""
+    return frozenset(_names(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "write imports in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and _called(node.func) in ("import_module", "__import__"):
+            yield from (given.value for given in node.args if _is_text(given))
+        elif _is_text(node) and node.value.startswith("localjudge."):
+            yield node.value
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _called(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def first_party(path: Path) -> set[str]:
+    known = modules()
+    found = set()
+    for name in imported(path):
+        if name.partition(".")[0] == "localjudge":
+            inner = name.partition(".")[2]
+            while inner not in known:
+                inner = inner.rpartition(".")[0]
+            found.add(inner)
+    # `from localjudge import x` of a module is an import of x alone; f"localjudge.{x}" names nobody.
+    return found - {""}
+
+
+def test_every_module_has_its_place_and_every_place_its_module() -> None:
+    assert set(modules()) == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", MAY_IMPORT)
+def test_a_module_imports_exactly_what_the_floor_plan_lists(module: str) -> None:
+    assert first_party(modules()[module]) == MAY_IMPORT[module]
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_no_floor_stands_on_one_above_it(floor: str) -> None:
+    below = {module for name in MAY_STAND_ON[floor] for module in FLOORS[name]}
+    for module in FLOORS[floor]:
+        assert MAY_IMPORT[module] <= below, module
+
+
+@pytest.mark.parametrize("library", IMPORTERS)
+def test_heavy_libraries_have_no_other_importers(library: str) -> None:
+    importers = {
+        module
+        for module, path in modules().items()
+        if any(name == library or name.startswith(f"{library}.") for name in imported(path))
+    }
+    assert importers == set(IMPORTERS[library].split())
+
+
+def test_every_other_library_is_in_the_base_install() -> None:
+    for module, path in modules().items():
+        outside = {name.partition(".")[0] for name in imported(path)} - {"localjudge"} - sys.stdlib_module_names
+        assert outside <= LIGHT | set(IMPORTERS), module
+
+
+def test_rooms_are_named_after_a_noun() -> None:
+    assert not {name.rpartition(".")[2] for name in modules()} & {"utils", "helpers", "types", "common", "misc"}
+
+
+@pytest.mark.parametrize("module", [name for name in MAY_IMPORT if name not in ("__main__",)])
+def test_every_module_can_be_read_without_a_heavy_library(module: str) -> None:
+    """Heavy imports stand inside functions, so that a light install can import every module that it can use."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    at_once = {name for node in tree.body for name in _names(node) if isinstance(node, ast.Import | ast.ImportFrom)}
+    heavy = {name.partition(".")[0] for name in at_once} & (set(IMPORTERS) - LIGHT)
+    assert heavy <= ({"httpx", "urllib"} if module in ("engines.vllm_server", "hubs") else set())
+
+
+@pytest.mark.parametrize("arguments", [["-c", "import localjudge"], ["-m", "localjudge", "--help"]])
+def test_the_front_door_opens_without_anything_heavy(arguments: list[str]) -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        cwd=PACKAGE.parent,
+    ).stderr
+    names = {line.rpartition("|")[2].strip() for line in loaded.splitlines() if line.startswith("import time:")}
+    tops = {name.partition(".")[0] for name in names}
+    assert "localjudge" in tops
+    assert not tops & {*IMPORTERS} - {"click"}
+    assert not tops & {"pydantic", "pydantic_core", "numpy", "asyncio", "http"}

@@ -1,0 +1,124 @@
+"""The server client against a small HTTP server that misbehaves on purpose: what it retries, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from localjudge.engines import open_engine
+from localjudge.engines.base import Message, Part, Request
+from localjudge.engines.encode import ChatEncoder
+from localjudge.errors import EngineError
+from localjudge.verdicts import answer_schema, schema_text
+
+GOOD = '{"reason":"语气得体","score":1}'
+
+
+class Misbehaving(ThreadingHTTPServer):
+    """Answers as vLLM does, except for the statuses queued in `troubles` and where it ignores the constraint."""
+
+    def __init__(self, encoder: ChatEncoder) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.encoder = encoder
+        self.troubles: list[int] = []
+        self.obeys = True
+        self.completions = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Misbehaving
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/v1/models":
+            self.answer(200, {"data": [{"id": "judge", "max_model_len": 4096}]})
+        elif self.path == "/version":
+            self.answer(200, {"version": "0.32.0"})
+        else:
+            self.answer(404, {})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path != "/v1/completions":
+            self.answer(404, {})
+            return
+        self.server.completions += 1
+        if self.server.troubles:
+            status = self.server.troubles.pop(0)
+            if status == 0:
+                self.connection.close()
+            else:
+                self.answer(status, {"error": {"message": "try later"}})
+            return
+        regex = body.get("structured_outputs", {}).get("regex", "")
+        text = GOOD if "reason" in regex else '"qxz71"' if self.server.obeys else "我是助手"
+        ids = list(self.server.encoder.encode_text(text))
+        choice = {"text": text, "token_ids": ids, "finish_reason": "stop"}
+        self.answer(200, {"choices": [choice], "usage": {"prompt_tokens": len(body["prompt"])}})
+
+    def answer(self, status: int, data: object) -> None:
+        payload = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+
+@pytest.fixture
+def server(tiny_model: Path) -> Iterator[Misbehaving]:
+    misbehaving = Misbehaving(ChatEncoder(tiny_model))
+    thread = threading.Thread(target=misbehaving.serve_forever, daemon=True)
+    thread.start()
+    yield misbehaving
+    misbehaving.shutdown()
+    misbehaving.server_close()
+
+
+def url(server: Misbehaving) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def question(name: str) -> Request:
+    return Request(name, (Message("user", (Part("评"),)),), schema_text(answer_schema()), 96)
+
+
+def test_busy_and_broken_answers_are_tried_again(server: Misbehaving, tiny_model: Path) -> None:
+    with open_engine("server", tiny_model, name="judge", server_url=url(server)) as engine:
+        server.troubles = [503, 429, 0, 500]
+        (completion,) = engine.generate([question("a")])
+        assert completion.text == GOOD
+        assert server.completions == 1 + 5
+
+
+def test_a_refused_request_is_an_error_value_and_not_tried_again(server: Misbehaving, tiny_model: Path) -> None:
+    with open_engine("server", tiny_model, name="judge", server_url=url(server), options={"concurrency": 1}) as engine:
+        server.troubles = [400]
+        bad, good = engine.generate([question("a"), question("b")])
+        assert bad.finish_reason == "error" and "try later" in bad.error
+        assert good.text == GOOD
+        assert server.completions == 1 + 2
+
+
+def test_a_server_that_stays_away_ends_in_one_clear_error(server: Misbehaving, tiny_model: Path) -> None:
+    with open_engine("server", tiny_model, name="judge", server_url=url(server), options={"tries": 2}) as engine:
+        server.troubles = [503, 503, 503]
+        with pytest.raises(EngineError, match="did not answer in 2 tries"):
+            engine.generate([question("a")])
+
+
+def test_a_server_that_ignores_the_constraint_is_refused_at_the_start(server: Misbehaving, tiny_model: Path) -> None:
+    server.obeys = False
+    with pytest.raises(EngineError, match="ignores the answer constraint"):
+        open_engine("server", tiny_model, name="judge", server_url=url(server))
+
+
+def test_nothing_listening_is_one_clear_error(tiny_model: Path) -> None:
+    with pytest.raises(EngineError, match="did not answer"):
+        open_engine("server", tiny_model, name="judge", server_url="http://127.0.0.1:9", options={"tries": 2})
