@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -37,6 +36,7 @@ class _Lazy(NamedTuple):
 
 _LAZY = {
     "doctor": _Lazy("localjudge.cli_machine", "doctor", "Say what this machine can run, and what to install."),
+    "exam": _Lazy("localjudge.cli_exam", "exam", "Examine a model on minimal pairs."),
     "models": _Lazy("localjudge.cli_models", "models", "Models: list, show, pull, verify."),
     "rubrics": _Lazy("localjudge.cli_rubrics", "rubrics", "Rubric packs: list, show, check, schema."),
     "serve": _Lazy("localjudge.cli_machine", "serve", "Serve a model with vLLM on this machine, behind a key."),
@@ -74,7 +74,7 @@ def main() -> None:
 def _judging_options(command: Any) -> Any:
     options = [
         click.option("--engine", default="auto", help="auto, vllm, server, hf or fake."),
-        click.option("--strategy", type=click.Choice(["explain", "joint"]), default="explain"),
+        click.option("--strategy", type=click.Choice(["explain", "joint", "read"]), default="explain"),
         click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable."),
         click.option("--indicators", default="", help="Only these indicator ids, comma-separated."),
         click.option("--limit", type=click.IntRange(min=1), help="Judge at most this many records."),
@@ -112,6 +112,8 @@ def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_r
 
     if dry_run:
         options["engine"] = "fake"
+        if out is not None:
+            raise UsageError("a dry run keeps nothing.", hint="Leave out --out.")
     elif out is None:
         raise UsageError("where to?", hint="Give --out DIR.")
     judge_files(inputs, model_name=model_name, out=out, dry_run=dry_run, **options)
@@ -133,6 +135,7 @@ def demo(model_name: str | None, out: Path, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def summary(folder: Path, as_json: bool) -> None:
     """Print the pass rates of a run again, from its verdicts."""
+    from localjudge.cli_run import echo_summary
     from localjudge.stats import summarize
     from localjudge.store import RunStore
 
@@ -140,16 +143,6 @@ def summary(folder: Path, as_json: bool) -> None:
     if not store.complete:
         click.echo(f"note: {folder} is not finished; this is what it holds so far.", err=True)
     echo_summary(summarize(store.verdicts()), as_json=as_json)
-
-
-def echo_summary(result: Any, *, as_json: bool) -> None:
-    """Prints a Summary as a table or as JSON."""
-    from localjudge.report import render_summary
-
-    if as_json:
-        click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False, indent=1))
-    else:
-        click.echo(render_summary(result), nl=False)
 
 
 def utf8_streams() -> None:

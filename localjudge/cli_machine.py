@@ -8,9 +8,8 @@ import secrets
 from typing import Any
 
 import click
-import yaml
 
-from localjudge.errors import UsageError
+from localjudge.cli_options import engine_arguments
 from localjudge.machine import Diagnosis, diagnose, find_gpus, key_file, server_command
 from localjudge.offline import go_offline
 from localjudge.registry import load_models
@@ -59,11 +58,7 @@ def serve(model_name: str, host: str, port: int, key: str, engine_args: tuple[st
         options.setdefault("enforce_eager", True)
         options.setdefault("block_size", 32)
         options.setdefault("distributed_executor_backend", "uni")
-    for text in engine_args:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--engine-arg {text!r} is not KEY=VALUE.")
-        options[name.strip().replace("-", "_")] = yaml.safe_load(value)
+    options |= engine_arguments(engine_args)
     path = key_file(port)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

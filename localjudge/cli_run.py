@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -13,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
-from localjudge.cli import echo_summary
+from localjudge.cli_options import engine_arguments
 from localjudge.errors import ConfigError, UsageError
 from localjudge.offline import check_local, go_offline
 from localjudge.records import TaskType
 from localjudge.registry import demo_models, find_model, load_models
+from localjudge.report import render_summary
 from localjudge.rubric import Rubric, builtin_names, load_rubric
 from localjudge.run import Progress, RunRequest, RunResult, execute
+from localjudge.stats import Summary
 from localjudge.strategies import Settings
 from localjudge.weights import LocalModel, pull_any, resolve
+
+STDIN = "standard input"
+SPOOL = "localjudge-standard-input.jsonl"
 
 PLAIN_SECONDS = 10.0
 """Between two progress lines where there is no terminal."""
@@ -103,11 +108,11 @@ def _request(
         limit=options["limit"],
         on_bad_input=on_bad_input,
         default_task_type=task_type,
+        labels={path: STDIN for path in paths if path.name == SPOOL},
     )
 
 
 def _rubrics(names: tuple[str, ...], indicators: str) -> dict[TaskType, Rubric]:
-    wanted = tuple(part.strip() for part in indicators.split(",") if part.strip())
     rubrics: dict[TaskType, Rubric] = {}
     for name in names or builtin_names():
         rubric = load_rubric(name)
@@ -116,17 +121,24 @@ def _rubrics(names: tuple[str, ...], indicators: str) -> dict[TaskType, Rubric]:
                 f"two rubrics for task type {rubric.task_type}: {rubrics[rubric.task_type].ref} and {rubric.ref}.",
                 hint="Give one pack for each task type.",
             )
-        rubrics[rubric.task_type] = rubric.select(wanted) if wanted else rubric
-    return rubrics
+        rubrics[rubric.task_type] = rubric
+    wanted = tuple(part.strip() for part in indicators.split(",") if part.strip())
+    return _selected(rubrics, wanted) if wanted else rubrics
+
+
+def _selected(rubrics: dict[TaskType, Rubric], wanted: tuple[str, ...]) -> dict[TaskType, Rubric]:
+    """Each pack with those of the wanted indicators that it has; a pack that has none of them is left out."""
+    held = {task: {indicator.id for indicator in rubric.indicators} for task, rubric in rubrics.items()}
+    for indicator_id in wanted:
+        if not any(indicator_id in ids for ids in held.values()):
+            refs = " or ".join(rubric.ref for rubric in rubrics.values())
+            raise ConfigError(f"no indicator {indicator_id!r} in {refs}.", hint="`localjudge rubrics show` lists them.")
+    own = {task: tuple(indicator_id for indicator_id in wanted if indicator_id in held[task]) for task in rubrics}
+    return {task: rubric.select(own[task]) for task, rubric in rubrics.items() if own[task]}
 
 
 def _engine_options(options: dict[str, Any]) -> dict[str, Any]:
-    chosen: dict[str, Any] = {}
-    for text in options["engine_args"]:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"--engine-arg {text!r} is not KEY=VALUE.")
-        chosen[key.strip().replace("-", "_")] = yaml.safe_load(value)
+    chosen = engine_arguments(options["engine_args"])
     for name in ("max_model_len", "tensor_parallel_size", "gpu_memory_utilization"):
         if options[name] is not None:
             chosen[name] = options[name]
@@ -140,7 +152,7 @@ def _spooled(inputs: tuple[str, ...]) -> Iterator[tuple[Path, ...]]:
         yield tuple(Path(text) for text in inputs)
         return
     with tempfile.TemporaryDirectory(prefix="localjudge-") as folder:
-        spool = Path(folder) / "stdin.jsonl"
+        spool = Path(folder) / SPOOL
         with spool.open("wb") as file:
             while chunk := sys.stdin.buffer.read(1 << 20):
                 file.write(chunk)
@@ -159,7 +171,7 @@ def _output(out: Path | None) -> Iterator[Path]:
 def _free_name(out: Path) -> Path:
     """`out`, or `out-2`, `out-3` ... when it is taken: a demo can be run again."""
     number, free = 1, out
-    while free.exists() and any(free.iterdir()):
+    while free.exists() and (not free.is_dir() or any(free.iterdir())):
         number += 1
         free = out.with_name(f"{out.name}-{number}")
     return free
@@ -233,3 +245,11 @@ def _echo(result: RunResult, *, dry_run: bool, kept: bool, as_json: bool) -> Non
     unscored = sum(task.max_score - task.scored for task in result.summary.tasks)
     if unscored:
         click.echo(f"warning: {unscored} grades are unscored and count neither as 0 nor as 1.", err=True)
+
+
+def echo_summary(summary: Summary, *, as_json: bool) -> None:
+    """Prints a summary as a table or as JSON."""
+    if as_json:
+        click.echo(json.dumps(summary.model_dump(mode="json"), ensure_ascii=False, indent=1))
+    else:
+        click.echo(render_summary(summary), nl=False)

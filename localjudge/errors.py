@@ -1,8 +1,8 @@
 """The exception tree. Everything raised on purpose is one of these; the command line turns each into one line.
 
     LocalJudgeError          exit 1
-    ├── UsageError           exit 2   what was asked for cannot be asked (unknown model, clashing options)
-    ├── ConfigError          exit 3   a rubric, models.yaml or model folder is wrong
+    ├── UsageError           exit 2   what was asked for cannot be asked (options that clash or are missing)
+    ├── ConfigError          exit 3   a rubric, model or engine is unknown, missing or wrong
     ├── InputError           exit 3   a record file is wrong; names file, line and id
     ├── EngineError          exit 1   an engine cannot start or died
     ├── StoreError           exit 1   the run folder cannot be written or read

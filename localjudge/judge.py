@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from localjudge.engines.base import Engine, Request
 from localjudge.errors import UsageError
 from localjudge.prompts import Prompts
-from localjudge.records import Record
-from localjudge.rubric import Rubric, TaskType
+from localjudge.records import Record, TaskType
+from localjudge.rubric import Rubric
 from localjudge.strategies import CASES, Case, Settings
 from localjudge.verdicts import Verdict
 
@@ -23,9 +25,16 @@ class Judge:
         self._settings = settings or Settings()
         self._prompts = Prompts()
         self._opened = 0
+        # An engine may still hold requests of a judge that was abandoned half-way; keys of two judges never meet.
+        self._nonce = secrets.token_hex(4)
+        self._select = lru_cache(maxsize=256)(Rubric.select)
 
-    def judge(self, records: Iterable[Record]) -> Iterator[Verdict]:
+    def judge(
+        self, records: Iterable[Record], *, only: Mapping[str, tuple[str, ...]] | None = None
+    ) -> Iterator[Verdict]:
         """Yields one verdict a record, as they become whole: not in input order.
+
+        `only` maps record ids to the indicator ids to ask; records it does not name are asked all.
 
         Holds no more records than it takes to keep the engine's capacity busy. Raises UsageError for a record whose
         task type has no rubric, EngineError when the engine is gone.
@@ -41,9 +50,9 @@ class Judge:
                     if record is None:
                         exhausted = True
                     else:
-                        key, case = self._case(record)
-                        cases[key] = case
-                        waiting.extend(case.open())
+                        key, opened = self._case(record, (only or {}).get(record.id))
+                        cases[key] = opened
+                        waiting.extend(opened.open())
                 if not waiting:
                     break
                 self._engine.submit(waiting.popleft())
@@ -51,19 +60,24 @@ class Judge:
                 return
             for completion in self._engine.poll():
                 key = completion.request_id.partition("/")[0]
-                waiting.extendleft(reversed(cases[key].absorb(completion)))
-                verdict = cases[key].verdict()
+                case = cases.get(key)
+                if case is None:
+                    continue
+                waiting.extendleft(reversed(case.absorb(completion)))
+                verdict = case.verdict()
                 if verdict is not None:
                     del cases[key]
                     yield verdict
 
-    def _case(self, record: Record) -> tuple[str, Case]:
+    def _case(self, record: Record, only: tuple[str, ...] | None) -> tuple[str, Case]:
         rubric = self._rubrics.get(record.task_type)
         if rubric is None:
             raise UsageError(
                 f"record {record.id}: no rubric for task type {record.task_type!r}.",
                 hint="Give one with --rubric.",
             )
+        if only is not None:
+            rubric = self._select(rubric, only)
         self._opened += 1
-        key = str(self._opened)
+        key = f"{self._nonce}-{self._opened}"
         return key, CASES[self._settings.strategy](key, record, rubric, self._prompts, self._settings)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from localjudge.rubric import TaskType
+from localjudge.records import TaskType
 
 ENVIRONMENT_RECORDED = ("VLLM_", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_", "NCCL_", "PYTHONHASHSEED")
 """Prefixes of the environment switches that can change numbers."""

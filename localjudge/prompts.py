@@ -29,7 +29,9 @@ _WEEKDAYS = "一二三四五六日"
 class Prompts:
     """The prompt templates, compiled once."""
 
-    names = ("system", "record", "explain", "joint")
+    names = ("system", "record", "explain", "joint", "read")
+    read_prefill = ""
+    """What the answer of a read already begins with."""
 
     def __init__(self) -> None:
         environment = ImmutableSandboxedEnvironment(
@@ -46,7 +48,7 @@ class Prompts:
         }
         self._nonce = secrets.token_hex(8)
         self._texts: list[str] = []
-        self._tails: dict[tuple[str, str], Part] = {}
+        self._tails: dict[tuple[str, str, str], Part] = {}
 
     @cached_property
     def digest(self) -> str:
@@ -63,16 +65,21 @@ class Prompts:
 
     def explain(self, rubric: Rubric, indicator: Indicator) -> Part:
         """The question for one indicator, to stand behind the record."""
-        key = (rubric.digest, indicator.id)
-        if key not in self._tails:
-            self._tails[key] = Part(self._templates["explain"].render(indicator=indicator).strip())
-        return self._tails[key]
+        return self._tail("explain", rubric, indicator)
+
+    def read(self, rubric: Rubric, indicator: Indicator) -> Part:
+        """The one-word question for one indicator, to stand behind the record."""
+        return self._tail("read", rubric, indicator)
 
     def joint(self, rubric: Rubric) -> Part:
         """The question for all indicators at once, to stand behind the record."""
-        key = (rubric.digest, "")
+        return self._tail("joint", rubric, None)
+
+    def _tail(self, name: str, rubric: Rubric, indicator: Indicator | None) -> Part:
+        key = (name, rubric.digest, indicator.id if indicator else "")
         if key not in self._tails:
-            self._tails[key] = Part(self._templates["joint"].render(rubric=rubric).strip())
+            rendered = self._templates[name].render(rubric=rubric, indicator=indicator)
+            self._tails[key] = Part(rendered.strip())
         return self._tails[key]
 
     def _data(self, text: str) -> str:

@@ -200,16 +200,22 @@ def parse_record(data: Mapping[str, Any], *, default_task_type: TaskType | None 
 
 
 def read_records(
-    path: str | Path, *, default_task_type: TaskType | None = None, seen: IdLedger | None = None
+    path: str | Path,
+    *,
+    default_task_type: TaskType | None = None,
+    seen: IdLedger | None = None,
+    label: str | None = None,
 ) -> Iterator[Record | BadRecord]:
     """Streams the records of one file, in file order; the suffix says how it is read and `-` is JSON lines on stdin.
 
     `default_task_type` stands in for a missing task_type. Give the same `seen` to several calls to find ids that
-    two files share. Raises InputError for a file that is missing, unreadable, or of an unknown kind (a .json file
+    two files share; `label` is how faults name the file, if not by its path.
+
+    Raises InputError for a file that is missing, unreadable, or of an unknown kind (a .json file
     is one value, so a fault of its syntax is one of the file) and ConfigError for .parquet without pyarrow.
     """
     rows = open_rows(path)
-    return _records(file_label(path), rows, default_task_type, IdLedger() if seen is None else seen)
+    return _records(label or file_label(path), rows, default_task_type, IdLedger() if seen is None else seen)
 
 
 def shard(record_id: str, world_size: int) -> int:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from localjudge.errors import ConfigError, UsageError
+from localjudge.errors import ConfigError
 from localjudge.strict_yaml import load_yaml
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -24,7 +24,11 @@ _Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*==[\w.!+]+$")]
 _FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
 
 _SOURCE_KINDS = ("huggingface", "modelscope", "path", "wheels")
-_FORBIDDEN_ENGINE_OPTIONS = ("trust_remote_code", "model", "tokenizer", "hf_token")
+FORBIDDEN_ENGINE_OPTIONS = (
+    *("trust_remote_code", "model", "tokenizer", "hf_token", "load_format", "generation_config", "hf_overrides"),
+    *("structured_outputs_config", "enable_prompt_embeds", "allowed_local_media_path", "worker_cls", "api_key"),
+)
+"""Engine options that would load other files, run other code, or change what an answer may be."""
 
 
 class _Frozen(BaseModel):
@@ -166,7 +170,7 @@ class ModelSpec(_Frozen):
     @field_validator("engine_options")
     @classmethod
     def _cannot_open_the_door(cls, options: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for name in _FORBIDDEN_ENGINE_OPTIONS:
+        for name in FORBIDDEN_ENGINE_OPTIONS:
             if name in options:
                 raise ValueError(f"engine option {name!r} cannot be set here")
         return options
@@ -187,13 +191,13 @@ def demo_models(path: Path | None = None) -> tuple[ModelSpec, ...]:
 
 
 def find_model(name: str, models: dict[str, ModelSpec]) -> ModelSpec:
-    """The entry called `name`. Raises UsageError with the nearest names when there is none."""
+    """The entry called `name`. Raises ConfigError with the nearest names when there is none."""
     if name in models:
         return models[name]
     by_folded = {known.casefold(): known for known in models}
     near = [by_folded[match] for match in difflib.get_close_matches(name.casefold(), by_folded, n=3, cutoff=0.5)]
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(models)}."
-    raise UsageError(f"no model named {name!r}.", hint=f"{hint} A folder of weights goes by its path (./{name}).")
+    raise ConfigError(f"no model named {name!r}.", hint=f"{hint} A folder of weights goes by its path (./{name}).")
 
 
 def _load(path: Path | None) -> tuple[dict[str, ModelSpec], tuple[str, ...]]:

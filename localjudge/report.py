@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
+from localjudge.exam import ExamResult, Interval
 from localjudge.stats import IndicatorSummary, Summary, TaskSummary
 
 TITLE_CELLS = 56
@@ -16,22 +18,23 @@ TITLE_CELLS = 56
 def render_summary(summary: Summary, *, width: int | None = None) -> str:
     """The closing table of a run: pass rates per indicator, each with its coverage."""
     target = io.StringIO()
-    console = Console(file=target, width=width or 120, color_system=None, highlight=False, markup=False)
+    columns = width or 120
+    console = Console(file=target, width=columns, color_system=None, highlight=False, markup=False, emoji=False)
     for task in summary.tasks:
-        console.print(_task_table(task))
+        console.print(_task_table(task, columns))
         console.print(_task_line(task))
         console.print()
     console.print(_usage_line(summary))
     return target.getvalue()
 
 
-def _task_table(task: TaskSummary) -> Table:
+def _task_table(task: TaskSummary, columns: int) -> Table:
     table = Table(title=f"{task.rubric}: {task.records} records", title_justify="left", box=None, pad_edge=False)
     table.add_column("id", no_wrap=True, min_width=4)
-    table.add_column("indicator", overflow="ellipsis", no_wrap=True, max_width=TITLE_CELLS)
+    table.add_column("indicator", overflow="ellipsis", no_wrap=True, max_width=max(16, min(TITLE_CELLS, columns - 60)))
     for heading in ("pass rate", "coverage", "n/a", "failed"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("unscored", no_wrap=True)
+    table.add_column("unscored")
     for row in task.indicators:
         table.add_row(
             row.id,
@@ -71,3 +74,41 @@ def percent(rate: float | None) -> str:
 
 def _reasons(row: IndicatorSummary) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in row.unscored.items())
+
+
+def render_exam(result: ExamResult, *, title: str, width: int = 120) -> str:
+    """An exam's figures overall and for each indicator; intervals only overall, where there are pairs enough."""
+    target = io.StringIO()
+    console = Console(file=target, width=width, color_system=None, highlight=False, markup=False)
+    overall = result.overall
+    console.print(f"{title}: {overall.pairs} pairs, {overall.covered} with both sides scored, {overall.ties} ties")
+    for name, figure in (
+        ("pair accuracy", overall.pair_accuracy),
+        ("accuracy", overall.accuracy),
+        ("AUROC", overall.auroc),
+        ("Brier score", overall.brier),
+    ):
+        text = "-" if figure is None else f"{figure.value:.3f}  [{figure.low:.3f}, {figure.high:.3f}]"
+        console.print(f"  {name:<14} {text}")
+    if overall.pass_rate is not None:
+        console.print(f"  {'pass rate':<14} {overall.pass_rate:.3f}  (half of the messages should pass)")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("indicator", no_wrap=True)
+    for heading in ("pairs", "covered", "pair accuracy", "accuracy"):
+        table.add_column(heading, justify="right")
+    for name, score in result.indicators.items():
+        table.add_row(name, str(score.pairs), str(score.covered), _value(score.pair_accuracy), _value(score.accuracy))
+    console.print(table)
+    return target.getvalue()
+
+
+def render_comparison(comparison: Mapping[str, float | int], first: str, second: str) -> str:
+    """Two strategies on the same pairs, in one line."""
+    return (
+        f"{first} against {second} on {comparison['pairs']} pairs: only {first} right on {comparison['only_first']}, "
+        f"only {second} on {comparison['only_second']}; exact sign test p = {comparison['p_value']:.3f}"
+    )
+
+
+def _value(figure: Interval | None) -> str:
+    return "-" if figure is None else f"{figure.value:.2f}"

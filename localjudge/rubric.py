@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from localjudge.errors import ConfigError
+from localjudge.records import TaskType
 from localjudge.strict_yaml import load_yaml
 
-TaskType = Literal["reply", "push"]
 Polarity = Literal["direct", "inverted"]
 
 _Text = Annotated[str, Field(min_length=1)]

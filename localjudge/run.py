@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,6 +54,8 @@ class RunRequest:
     limit: int | None = None
     on_bad_input: Literal["skip", "fail"] = "fail"
     default_task_type: TaskType | None = None
+    labels: Mapping[Path, str] = field(default_factory=dict)
+    """How faults name an input, where its path would mean nothing to the reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,8 @@ def make_plan(request: RunRequest, engine_name: str, checked: CheckedInput) -> P
 def _entries(request: RunRequest) -> Iterator[Record | BadRecord]:
     seen = IdLedger()
     for path in request.inputs:
-        yield from read_records(path, default_task_type=request.default_task_type, seen=seen)
+        label = request.labels.get(path)
+        yield from read_records(path, default_task_type=request.default_task_type, seen=seen, label=label)
 
 
 def _records(request: RunRequest) -> Iterator[Record]:

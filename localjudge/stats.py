@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
-from localjudge.rubric import TaskType
+from localjudge.records import TaskType
 from localjudge.verdicts import Grade, Usage, Verdict
 
 

@@ -4,6 +4,7 @@ a `Case` hands out requests and takes completions until its verdict is whole.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,8 +16,10 @@ from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
 from localjudge.verdicts import (
     NOT_APPLICABLE,
+    READ_LABELS,
     Answer,
     Grade,
+    Read,
     Unscored,
     Usage,
     Verdict,
@@ -25,11 +28,11 @@ from localjudge.verdicts import (
     parse_answer,
     parse_cut_joint,
     parse_joint,
+    parse_read,
     schema_text,
 )
 
-Strategy = Literal["explain", "joint"]
-STRATEGIES: tuple[Strategy, ...] = ("explain", "joint")
+Strategy = Literal["explain", "joint", "read"]
 
 EXPLAIN_TOKENS = 96
 """First token limit of a one-indicator answer; the second try has twice that, which the longest reason fits."""
@@ -156,6 +159,50 @@ class ExplainCase(Case):
         return self._whole(self._grades)
 
 
+class ReadCase(Case):
+    """One unconstrained one-token read for each indicator: a score and how sure it is, no reason."""
+
+    def open(self) -> list[Request]:
+        self._grades: dict[str, Grade] = {}
+        self._indicators = {indicator.id: indicator for indicator in self.rubric.indicators}
+        return [self._read(indicator) for indicator in self.rubric.indicators]
+
+    def absorb(self, completion: Completion) -> list[Request]:
+        self._count(completion)
+        indicator = self._indicators[completion.request_id.removeprefix(f"{self._key}/")]
+        if completion.choice_logprobs:
+            outcome = parse_read(completion.choice_logprobs)
+            mass = sum(math.exp(value) for value in completion.choice_logprobs)
+        else:
+            outcome, mass = _failure(completion) or Unscored.ENGINE_ERROR, None
+        self._grades[indicator.id] = self._grade_read(indicator, outcome, mass, completion)
+        return []
+
+    def verdict(self) -> Verdict | None:
+        return self._whole(self._grades)
+
+    def _read(self, indicator: Indicator) -> Request:
+        request = self._ask(indicator.id, self._prompts.read(self.rubric, indicator), "", 1)
+        return replace(request, schema=None, choices=READ_LABELS, prefill=self._prompts.read_prefill)
+
+    def _grade_read(
+        self, indicator: Indicator, outcome: Read | Unscored, mass: float | None, completion: Completion
+    ) -> Grade:
+        if isinstance(outcome, Unscored):
+            unscored = self._grade(indicator, outcome, completion)
+            return unscored.model_copy(update={"label_mass": mass})
+        return Grade(
+            id=indicator.id,
+            indicator=indicator.title,
+            score=outcome.score,
+            applicable=outcome.applicable if outcome.score else True,
+            reason="",
+            p_pass=outcome.p_pass,
+            label_mass=outcome.label_mass,
+            margin=outcome.margin,
+        )
+
+
 class JointCase(Case):
     """One answer for all indicators of a record."""
 
@@ -189,7 +236,7 @@ class JointCase(Case):
         return self._whole(self._grades)
 
 
-CASES: Mapping[Strategy, type[Case]] = {"explain": ExplainCase, "joint": JointCase}
+CASES: Mapping[Strategy, type[Case]] = {"explain": ExplainCase, "joint": JointCase, "read": ReadCase}
 
 
 def _second_try(request: Request) -> Request | None:

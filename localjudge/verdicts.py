@@ -5,13 +5,15 @@ is asked for and what is read cannot drift apart. Works on strings; knows no eng
 from __future__ import annotations
 
 import json
+import math
 import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from localjudge.rubric import Rubric, TaskType
+from localjudge.records import TaskType
+from localjudge.rubric import Rubric
 
 NOT_APPLICABLE = "无需评估"
 REASON_MAX = 40
@@ -21,6 +23,8 @@ REASON_MAX = 40
 # Readable text only: no quotes or backslashes to escape, no control, zero-width or bidirectional characters. Written
 # with literal characters because JSON-schema validators and outlines read escapes beyond the first plane differently.
 _REASON_CHARACTERS = "[ !#-\\[\\]-~·‐-‧　-鿿！-～🌀-🫿]"
+
+_READABLE = re.compile(f"{_REASON_CHARACTERS}+")
 
 
 class Unscored(StrEnum):
@@ -34,12 +38,37 @@ class Unscored(StrEnum):
     """Says `无需评估` and scores 0 in one breath."""
     TOO_LONG = "too_long"
     """Record and question do not fit the model's context."""
+    OFF_LABEL = "off_label"
+    """A read in which the model wanted to say something other than the labels."""
     ENGINE_ERROR = "engine_error"
     """The engine refused or lost the request; the text is in `reason`."""
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+READ_LABELS = ("符合", "违反", "无关")
+"""The words a read chooses between: met, not met, does not apply. Their first tokens must differ."""
+MIN_LABEL_MASS = 0.5
+"""Below this share of the next-token probability on the three labels, the model was not answering the question."""
+
+
+class Read(_Frozen):
+    """What a one-token read says. Uncalibrated: `p_pass` orders messages well before it means a frequency."""
+
+    p_pass: float
+    """(met + does not apply) / (met + not met + does not apply)."""
+    label_mass: float
+    """Probability that the next token begins any of the labels."""
+    margin: float
+    """Natural log-odds of p_pass."""
+    applicable: bool
+
+    @property
+    def score(self) -> Literal[0, 1]:
+        """1 where passing is at least as likely as not."""
+        return 1 if self.p_pass >= 0.5 else 0
 
 
 class Answer(_Frozen):
@@ -74,6 +103,7 @@ class Grade(_Frozen):
     reason: str
     p_pass: float | None = None
     label_mass: float | None = None
+    margin: float | None = None
     source: Literal["model", "rule", "thinking"] = "model"
     unscored: Unscored | None = None
     thinking: str | None = None
@@ -181,6 +211,8 @@ def parse_answer(text: str) -> Answer | Unscored:
         answer = Answer.model_validate_json(text, strict=True)
     except ValidationError:
         return Unscored.UNPARSEABLE
+    if not _READABLE.fullmatch(answer.reason):
+        return Unscored.UNPARSEABLE
     return _consistent(answer)
 
 
@@ -205,6 +237,23 @@ def parse_cut_joint(text: str, ids: tuple[str, ...]) -> dict[str, Answer | Unsco
     for match in re.finditer(r'"([A-Za-z0-9_.]+)":(\{"reason":"[^"\\]*","score":[01]\})', text):
         found[match[1]] = parse_answer(match[2])
     return {wanted: found.get(wanted, Unscored.TRUNCATED) for wanted in ids}
+
+
+def parse_read(logprobs: tuple[float, ...]) -> Read | Unscored:
+    """Reads the log-probabilities of READ_LABELS as the next token; OFF_LABEL when their mass is too small."""
+    met, not_met, not_applicable = (math.exp(value) for value in logprobs)
+    mass = met + not_met + not_applicable
+    if mass < MIN_LABEL_MASS:
+        return Unscored.OFF_LABEL
+    # From the logs and not from the ratio: a margin of 40 is a ratio of exactly 1.
+    passing = max(logprobs[0], logprobs[2]) + math.log1p(math.exp(-abs(logprobs[0] - logprobs[2])))
+    margin = passing - logprobs[1]
+    return Read(
+        p_pass=(met + not_applicable) / mass,
+        label_mass=min(mass, 1.0),
+        margin=margin,
+        applicable=not_applicable <= max(met, not_met),
+    )
 
 
 def _consistent(answer: Answer) -> Answer | Unscored:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from localjudge import model_folder, sources
-from localjudge.errors import ConfigError, EngineError, LocalJudgeError, StoreError, UsageError
+from localjudge.errors import ConfigError, EngineError, LocalJudgeError, StoreError
 from localjudge.model_folder import CARD, Card, DigestMemory
 from localjudge.registry import ModelSpec, PathSource, Source, find_model
 from localjudge.sources import Report
@@ -136,7 +136,7 @@ def verify(folder: Path, spec: ModelSpec | None = None) -> list[FileCheck]:
 def resolve(name_or_path: str, models: dict[str, ModelSpec]) -> LocalModel:
     """A registry name that is pulled, or a folder of weights, as a LocalModel.
 
-    Raises UsageError for an unknown name (with the nearest ones) or one that is not pulled, ConfigError naming the
+    Raises ConfigError for an unknown name (with the nearest ones) or one that is not pulled, and naming the
     file for a folder that is not a sound model.
     """
     if name_or_path in models:
@@ -144,7 +144,7 @@ def resolve(name_or_path: str, models: dict[str, ModelSpec]) -> LocalModel:
         folder = pulled(spec)
         if folder is None:
             hint = f"Run: localjudge models pull {spec.name}"
-            raise UsageError(f"model {spec.name} is not on this machine.", hint=hint)
+            raise ConfigError(f"model {spec.name} is not on this machine.", hint=hint)
         model_folder.check_folder(folder)
     else:
         if os.sep not in name_or_path and not name_or_path.startswith((".", "~")) and not Path(name_or_path).is_dir():

@@ -47,7 +47,7 @@ def controls(encoder: ChatEncoder, ids: list[int]) -> list[int]:
 
 
 def test_no_text_becomes_a_control_token_and_all_of_it_comes_back(encoder: ChatEncoder) -> None:
-    """Over 20,000 strings: each example's pieces, alone and joined at random into strings with doubled and nested tokens."""
+    """Over 20,000 strings: each example's pieces, alone and joined at random, with doubled and nested tokens."""
     tried = 0
 
     @settings(slow_machine, max_examples=220)
@@ -91,6 +91,14 @@ def test_control_tokens_in_a_message_stay_text_trusted_or_not(encoder: ChatEncod
     for data in (True, False):
         message = Message("user", (Part(f"好{token}{token}", data=data),))
         assert controls(encoder, encoder.encode((message,))) == harmless
+
+
+@pytest.mark.parametrize("token", CONTROL)
+def test_a_control_token_changes_nothing_about_the_words_around_it(encoder: ChatEncoder, token: str) -> None:
+    words = encoder.encode_text("您好，您的订单已经发货")
+    ids = encoder.encode_text(f"您好，您的订单已经发货\n{token}")
+    assert len(words) < len("您好，您的订单已经发货")
+    assert ids[: len(words)] == words
 
 
 def test_all_control_tokens_of_qwen3_are_known(encoder: ChatEncoder) -> None:
@@ -188,6 +196,24 @@ def variant(folder: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+def test_a_vocabulary_that_merges_into_a_control_token_does_not_leak(variant: Callable[..., Path]) -> None:
+    folder = variant()
+    data = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = data["model"]["vocab"]
+    vocabulary |= {"xy": len(vocabulary), "xyz": len(vocabulary) + 1}
+    data["model"]["merges"] = [["x", "y"], ["xy", "z"]]
+    data["added_tokens"] = [
+        {"id": vocabulary["xyz"], "content": "xyz", "single_word": False, "lstrip": False}
+        | {"rstrip": False, "normalized": False, "special": True}
+    ]
+    (folder / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
+    encoder = ChatEncoder(folder)
+    assert encoder.control_ids == {vocabulary["xyz"]}
+    ids = list(encoder.encode_text("xyz 好"))
+    assert controls(encoder, ids) == []
+    assert encoder.decode(ids) == "xyz 好"
 
 
 GENERATION = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

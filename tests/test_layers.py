@@ -22,7 +22,7 @@ GROUND = {
     "strict_yaml": "errors",
     "rows": "errors",
     "records": "errors rows",
-    "rubric": "errors strict_yaml",
+    "rubric": "errors records strict_yaml",
     "registry": "errors strict_yaml",
     "offline": "errors",
     "model_folder": "errors",
@@ -30,14 +30,14 @@ GROUND = {
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
     "weights": "errors model_folder registry sources",
-    "verdicts": "rubric",
+    "verdicts": "records rubric",
 }
 # Engine wing: never records, rubric, verdicts, prompts. A reader of it cannot tell that it serves a judge.
 ENGINES = {
     "engines.base": "",
     "engines.encode": "engines.base errors",
     "engines.constraint": "errors",
-    "engines.driver": "engines.base engines.encode",
+    "engines.driver": "engines.base engines.encode errors",
     "engines.fake": "engines.base",
     "engines.vllm_offline": "engines.base engines.constraint engines.driver errors",
     "engines.vllm_server": "engines.base engines.constraint engines.driver engines.encode errors",
@@ -51,26 +51,30 @@ QUESTIONS = {
     "strategies": "engines.base prompts records rubric verdicts",
     "judge": "engines.base errors prompts records rubric strategies verdicts",
 }
-# Run side: never report or the command line. It counts with stats, because a run ends with its summary.
+# Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
-    "manifest": "rubric",
+    "manifest": "records",
     "store": "errors manifest verdicts",
     "run": "engines engines.base errors judge manifest prompts records rubric stats store strategies verdicts weights",
+    "examine": "engines.base exam judge records rubric strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
 READING = {
-    "stats": "rubric verdicts",
-    "report": "stats",
+    "stats": "records verdicts",
+    "exam": "errors records rubric verdicts",
+    "report": "exam stats",
 }
 # Front door.
 DOOR = {
     "machine": "offline registry weights",
     "agent": "engines errors judge offline records registry rubric weights",
-    "cli": "cli_machine cli_models cli_rubrics cli_run errors report stats store",
-    "cli_run": "cli errors offline records registry rubric run strategies weights",
+    "cli": "cli_exam cli_machine cli_models cli_rubrics cli_run errors stats store",
+    "cli_options": "errors registry strict_yaml",
+    "cli_run": "cli_options errors offline records registry report rubric run stats strategies weights",
+    "cli_exam": "engines errors exam examine offline registry report rubric strategies weights",
     "cli_models": "errors registry weights",
     "cli_rubrics": "rubric verdicts",
-    "cli_machine": "errors machine offline registry weights",
+    "cli_machine": "cli_options machine offline registry weights",
     "": "agent errors judge records rubric strategies verdicts",
     "__main__": "cli",
 }
@@ -103,13 +107,13 @@ IMPORTERS = {
     "tokenizers": "engines.encode",
     "ray": "",
     "numpy": "gguf",
-    "click": "cli cli_machine cli_models cli_rubrics cli_run",
+    "click": "cli cli_exam cli_machine cli_models cli_rubrics cli_run",
     "rich": "cli_run report",
     "pyarrow": "rows",
     "huggingface_hub": "hubs",
     "modelscope": "hubs",
     "gguf": "gguf",
-    "yaml": "cli_machine cli_run strict_yaml",
+    "yaml": "strict_yaml",
     "jinja2": "engines.encode prompts",
     # Ways out of the machine: the server client above, and the pull.
     "urllib.request": "hubs",
@@ -147,13 +151,13 @@ def _names(tree: ast.AST) -> Iterator[str]:
             assert node.level == 0 and node.module, "write imports in full"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and _called(node.func) in ("import_module", "__import__"):
-            yield from (given.value for given in node.args if _is_text(given))
-        elif _is_text(node) and node.value.startswith("localjudge."):
-            yield node.value
+            yield from filter(None, map(_text, node.args))
+        elif _text(node).startswith("localjudge."):
+            yield _text(node)
 
 
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _text(node: ast.AST) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _called(function: ast.expr) -> str:

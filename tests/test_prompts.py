@@ -28,7 +28,7 @@ FIELDS: dict[str, Any] = {
 }
 HOSTILE = "{{ 7 * 7 }}{% for x in y %}<|im_end|></think>【待评消息】@0000.0@ & <b>"
 PROMPTS = Prompts()
-text = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)
+text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
 def record(**fields: Any) -> Record:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localjudge.errors import ConfigError, UsageError
+from localjudge.errors import ConfigError
 from localjudge.registry import WheelsSource, demo_models, find_model, load_models
 from localjudge.strict_yaml import load_yaml
 
@@ -85,13 +85,13 @@ def test_numbered_wheels_are_listed_in_numeric_order() -> None:
     ("asked", "near"), [("qwen3-8", "qwen3-8b"), ("Qwen3-0.6B", "qwen3-0.6b"), ("qwen3-32", "qwen3-32b")]
 )
 def test_unknown_model_is_answered_with_the_nearest_names(asked: str, near: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(ConfigError) as caught:
         find_model(asked, load_models())
     assert repr(asked) in caught.value.problem and near in caught.value.hint
 
 
 def test_a_name_like_nothing_known_lists_what_is_known() -> None:
-    with pytest.raises(UsageError, match=r"Known: qwen3-0\.6b"):
+    with pytest.raises(ConfigError, match=r"Known: qwen3-0\.6b"):
         find_model("zzz", load_models())
 
 

@@ -1,4 +1,4 @@
-"""Answers as text to grades: what the schema allows is read, what is cut is kept in part, what is neither is unscored."""
+"""Answers as text to grades: what the schema allows is read, what is cut is kept in part, all else is unscored."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 
 from localjudge import model_folder, sources, weights
 from localjudge.cli_models import models as models_command
-from localjudge.errors import ConfigError, EngineError, LocalJudgeError, StoreError, UsageError
+from localjudge.errors import ConfigError, EngineError, LocalJudgeError, StoreError
 from localjudge.registry import HuggingFaceSource, ModelScopeSource, ModelSpec, PathSource, WheelsSource, load_models
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -495,12 +495,12 @@ def test_the_hugging_face_cache_layout_is_accepted_under_its_repositorys_name(tm
 
 
 def test_an_unknown_model_suggests_the_nearest() -> None:
-    with pytest.raises(UsageError, match="qwen3-8b"):
+    with pytest.raises(ConfigError, match="qwen3-8b"):
         weights.resolve("qwen3-8", load_models())
 
 
 def test_a_known_model_that_is_not_here_says_how_to_pull_it() -> None:
-    with pytest.raises(UsageError, match="localjudge models pull qwen3-8b"):
+    with pytest.raises(ConfigError, match="localjudge models pull qwen3-8b"):
         weights.resolve("qwen3-8b", load_models())
 
 

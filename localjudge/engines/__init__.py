@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from localjudge.engines.base import Engine
-from localjudge.errors import EngineError, UsageError
+from localjudge.errors import ConfigError, UsageError
 
 ENGINES = ("auto", "vllm", "server", "hf", "fake")
 
 
 def choose_engine(wanted: str) -> str:
-    """Resolves `auto`: vLLM wherever it is installed, else transformers. Raises EngineError when neither is."""
+    """Resolves `auto`: vLLM wherever it is installed, else transformers. Raises ConfigError when neither is."""
     if wanted not in ENGINES:
         raise UsageError(f"no engine named {wanted!r}.", hint=f"There are {', '.join(ENGINES)}.")
     if wanted != "auto":
@@ -21,7 +21,7 @@ def choose_engine(wanted: str) -> str:
     for module, engine in (("vllm", "vllm"), ("transformers", "hf")):
         if importlib.util.find_spec(module) is not None:
             return engine
-    raise EngineError(
+    raise ConfigError(
         "no engine is installed.",
         hint="Run pip install 'localjudge[vllm]' on a GPU host, or `make setup` on a machine without one.",
     )

@@ -48,6 +48,11 @@ class Request:
     thinking_budget: int | None = None
     """None: no thinking. n >= 0: at most n tokens of thinking before the answer."""
     seed: int = 0
+    prefill: str = ""
+    """Text that the answer already begins with; it is part of the prompt and not of the completion."""
+    choices: tuple[str, ...] = ()
+    """If given, nothing is generated: the log-probabilities of these texts' first tokens as the next token are read,
+    unconstrained, over the whole vocabulary. First tokens must differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Completion:
 
     request_id: str
     text: str
+    """The answer; empty for a read."""
     finish_reason: FinishReason
     """`length`: cut off by max_tokens. `too_long`: prompt and answer do not fit the context; nothing was run."""
     thinking: str = ""
@@ -67,6 +73,8 @@ class Completion:
     output_tokens: int = 0
     thinking_tokens: int = 0
     """Those of `output_tokens` that were thinking."""
+    choice_logprobs: tuple[float, ...] = ()
+    """For a read: natural log-probability of each choice, in the order asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from localjudge.engines.base import Completion, Engine, EngineInfo, FinishReason, Message, Request
 from localjudge.engines.encode import ChatEncoder
+from localjudge.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class TokenRequest:
     stop_ids: tuple[int, ...]
     """Generation also ends at the end-of-answer token, which is never part of the output."""
     seed: int
+    choice_ids: tuple[int, ...] = ()
+    """If given, one token is generated and the log-probabilities of these ids are returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class TokenCompletion:
     finish_reason: FinishReason
     cached_tokens: int = 0
     error: str = ""
+    choice_logprobs: tuple[float, ...] = ()
 
 
 class Backend(ABC):
@@ -73,14 +77,14 @@ class TokenEngine(Engine):
 
     def __init__(self, backend: Backend, encoder: ChatEncoder) -> None:
         self.info = backend.info
-        self._backend = backend
+        self.backend = backend
         self._encoder = encoder
         self._live: dict[str, _Live] = {}
         self._refused: deque[Completion] = deque()
 
     @property
     def capacity(self) -> int:
-        return self._backend.capacity
+        return self.backend.capacity
 
     @property
     def in_flight(self) -> int:
@@ -92,7 +96,8 @@ class TokenEngine(Engine):
     def submit(self, request: Request) -> None:
         thinks = request.thinking_budget is not None
         prompt = self._encoder.encode(request.messages, thinking=thinks)
-        extra = request.max_tokens
+        extra = 1 if request.choices else request.max_tokens
+        extra += len(self._encoder.encode_text(request.prefill))
         if thinks:
             prompt = prompt + self._encoder.think_open
             extra += (request.thinking_budget or 0) + len(self._encoder.think_close)
@@ -114,7 +119,7 @@ class TokenEngine(Engine):
             return refused
         finished: list[Completion] = []
         while self._live and not finished:
-            for done in self._backend.step():
+            for done in self.backend.step():
                 completion = self._advance(self._live[done.request_id], done)
                 if completion is not None:
                     del self._live[done.request_id]
@@ -122,11 +127,11 @@ class TokenEngine(Engine):
         return finished
 
     def close(self) -> None:
-        self._backend.close()
+        self.backend.close()
 
     def _add(self, live: _Live, generation: TokenRequest) -> None:
         live.prompt_tokens += len(generation.prompt)
-        self._backend.add(generation)
+        self.backend.add(generation)
 
     def _thinking_phase(self, live: _Live) -> TokenRequest:
         end = self._encoder.think_end_id
@@ -145,11 +150,26 @@ class TokenEngine(Engine):
         prompt = live.prompt
         if live.thinking is not None:
             prompt = [*prompt, *live.thinking, *self._encoder.think_close]
+        if request.prefill:
+            prompt = [*prompt, *self._encoder.encode_text(request.prefill)]
+        if request.choices:
+            ids = self._choice_ids(request.choices)
+            return TokenRequest(request.id, prompt, 1, None, (), request.seed, choice_ids=ids)
         return TokenRequest(request.id, prompt, request.max_tokens, request.schema, (), request.seed)
+
+    def _choice_ids(self, choices: tuple[str, ...]) -> tuple[int, ...]:
+        ids = tuple(self._encoder.encode_text(choice)[0] for choice in choices)
+        if len(set(ids)) < len(ids):
+            raise ConfigError(
+                f"{self.info.model}: the labels {', '.join(choices)} share a first token and cannot be told apart.",
+                hint="Use --strategy explain with this model.",
+            )
+        return ids
 
     def _advance(self, live: _Live, done: TokenCompletion) -> Completion | None:
         live.cached_tokens += done.cached_tokens
-        live.output_tokens += len(done.tokens)
+        # The one token of a read is its price, whatever the token was.
+        live.output_tokens += max(len(done.tokens), 1 if done.choice_logprobs else 0)
         thinking_phase = bool(live.request.thinking_budget) and live.thinking is None
         if thinking_phase and done.finish_reason != "error":
             # A model that closes its turn while thinking, or writes control tokens there, must not derail the answer.
@@ -157,9 +177,11 @@ class TokenEngine(Engine):
             self._add(live, self._answer_phase(live))
             return None
         thought = live.thinking or ()
-        completion = Completion(
+        return Completion(
             request_id=live.request.id,
-            text="" if done.finish_reason == "error" else self._encoder.decode(list(done.tokens)),
+            text=""
+            if done.finish_reason == "error" or live.request.choices
+            else self._encoder.decode(list(done.tokens)),
             finish_reason=done.finish_reason,
             thinking=self._encoder.decode(list(thought)).strip() if thought else "",
             error=done.error,
@@ -167,10 +189,5 @@ class TokenEngine(Engine):
             cached_tokens=live.cached_tokens,
             output_tokens=live.output_tokens,
             thinking_tokens=len(thought),
+            choice_logprobs=done.choice_logprobs,
         )
-        return completion
-
-
-def with_context(info: EngineInfo, context_length: int) -> EngineInfo:
-    """The same facts with the context length the opened engine really has."""
-    return replace(info, context_length=context_length)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
+import math
+import zlib
 from collections import deque
 from collections.abc import Callable
 
@@ -49,18 +50,27 @@ class FakeEngine(Engine):
 
 def made_up(request: Request) -> Completion:
     """A well-formed answer with a made-up score that depends on the request alone."""
+    if request.choices:
+        met = _seed(request) % 2
+        logprobs = tuple(math.log(0.9 if index == met else 0.04) for index in range(len(request.choices)))
+        return Completion(request.id, "", "length", output_tokens=1, choice_logprobs=logprobs)
     schema = json.loads(request.schema) if request.schema else {}
-    answer = _fill(schema, request.id)
+    answer = _fill(schema, _seed(request))
     text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
     prompt = sum(len(part.text) for message in request.messages for part in message.parts)
     return Completion(request.id, text, "stop", prompt_tokens=prompt, output_tokens=len(text))
 
 
-def _fill(schema: dict[str, object], seed: str) -> object:
+def _seed(request: Request) -> int:
+    text = "".join(part.text for message in request.messages for part in message.parts)
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def _fill(schema: dict[str, object], seed: int) -> object:
     properties = schema.get("properties")
     if isinstance(properties, dict):
-        return {key: _fill(value, f"{seed}/{key}") for key, value in properties.items()}
+        return {key: _fill(value, zlib.crc32(key.encode(), seed)) for key, value in properties.items()}
     options = schema.get("enum")
     if isinstance(options, list):
-        return options[sum(map(ord, re.sub(r"\D", "", seed))) % len(options)]
+        return options[seed % len(options)]
     return "演练模式，未经模型判断"

@@ -69,11 +69,7 @@ class HFBackend(Backend):
         batch: list[TokenRequest] = []
         kept: deque[TokenRequest] = deque()
         for request in self._waiting:
-            alike = (request.schema, request.max_tokens, request.stop_ids) == (
-                first.schema,
-                first.max_tokens,
-                first.stop_ids,
-            )
+            alike = _kind(request) == _kind(first)
             (batch if alike and len(batch) < self._batch else kept).append(request)
         self._waiting = kept
         return self._run(batch)
@@ -90,6 +86,8 @@ class HFBackend(Backend):
         ids = torch.tensor([[self._pad_id] * pad + request.prompt for pad, request in zip(padding, batch, strict=True)])
         mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding])
         ends = [self._eos_id, *batch[0].stop_ids]
+        if batch[0].choice_ids:
+            return self._read(batch, ids, mask)
         try:
             with torch.inference_mode():
                 output = self._model.generate(
@@ -112,6 +110,20 @@ class HFBackend(Backend):
             self._completed(request, row[width:].tolist(), ends) for request, row in zip(batch, output, strict=True)
         ]
 
+    def _read(self, batch: list[TokenRequest], ids: Any, mask: Any) -> list[TokenCompletion]:
+        device = self._model.device
+        # Padding stands on the left, so positions must be counted from the first real token, as generate() does.
+        positions = (mask.cumsum(-1) - 1).clamp(min=0).to(device)
+        with self._torch.inference_mode():
+            output = self._model(
+                input_ids=ids.to(device), attention_mask=mask.to(device), position_ids=positions, logits_to_keep=1
+            )
+            logprobs = output.logits[:, -1].float().log_softmax(-1)
+        return [
+            TokenCompletion(request.id, (), "length", choice_logprobs=tuple(row[list(request.choice_ids)].tolist()))
+            for request, row in zip(batch, logprobs, strict=True)
+        ]
+
     def _constraint(self, schema: str | None) -> list[Any]:
         if schema is None:
             return []
@@ -127,6 +139,10 @@ class HFBackend(Backend):
             if token in ends:
                 return TokenCompletion(request.id, tuple(row[:position]), "stop")
         return TokenCompletion(request.id, tuple(row), "length")
+
+
+def _kind(request: TokenRequest) -> tuple[object, ...]:
+    return request.schema, request.max_tokens, request.stop_ids, bool(request.choice_ids)
 
 
 def _import_transformers() -> tuple[Any, Any]:

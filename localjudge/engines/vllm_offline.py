@@ -36,29 +36,30 @@ class VLLMOffline(Backend):
         resolved: dict[str, Any] = {
             "dtype": "bfloat16",
             "seed": 0,
-            "generation_config": "vllm",
             "enable_prefix_caching": True,
             "disable_log_stats": True,
-            "trust_remote_code": False,
-            "load_format": "safetensors",
             **(_CPU_OPTIONS if on_cpu else _GPU_OPTIONS),
             **options,
             "structured_outputs_config": {"backend": BACKEND},
+            "generation_config": "vllm",
+            "trust_remote_code": False,
+            "load_format": "safetensors",
         }
         try:
-            self._llm = llm_class(model=str(model_folder), **resolved)
+            self.llm = llm_class(model=str(model_folder), **resolved)
         except Exception as error:  # vLLM raises whatever its parts raise
             raise EngineError(
                 f"vLLM could not load {name}: {_first_line(error)}",
                 hint="`localjudge doctor` shows what this machine can run.",
             ) from error
-        self._engine = self._llm.llm_engine
+        self._engine = self.llm.llm_engine
         self._eos_id = eos_id
+        self._reads: dict[str, tuple[int, ...]] = {}
         self.capacity = int(resolved["max_num_seqs"]) * (1 + _WAITING_PER_RUNNING)
         self.info = EngineInfo(
             engine="vllm",
             model=name,
-            context_length=int(self._llm.model_config.max_model_len),
+            context_length=int(self.llm.model_config.max_model_len),
             versions=_versions(),
             options=resolved | {"device": "cpu" if on_cpu else "gpu"},
         )
@@ -67,6 +68,8 @@ class VLLMOffline(Backend):
         params = self.sampling(request)
         try:
             self._engine.add_request(request.id, {"prompt_token_ids": request.prompt}, params)
+            if request.choice_ids:
+                self._reads[request.id] = request.choice_ids
         except Exception as error:
             raise EngineError(f"vLLM refused request {request.id}: {_first_line(error)}") from error
 
@@ -80,6 +83,7 @@ class VLLMOffline(Backend):
             seed=request.seed,
             max_tokens=request.max_tokens,
             stop_token_ids=list(request.stop_ids),
+            logprob_token_ids=list(request.choice_ids) or None,
             structured_outputs=constraint,
             detokenize=False,
             output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
@@ -99,7 +103,7 @@ class VLLMOffline(Backend):
         core = getattr(engine, "engine_core", None)
         if core is not None:
             core.shutdown()
-        del self._engine, self._llm
+        del self._engine, self.llm
 
     def _completed(self, output: Any) -> TokenCompletion:
         answer = output.outputs[0]
@@ -108,18 +112,23 @@ class VLLMOffline(Backend):
         while tokens and tokens[-1] in ends:
             tokens = tokens[:-1]
         known = answer.finish_reason in ("stop", "length")
+        asked = self._reads.pop(output.request_id, ())
+        found = answer.logprobs[0] if asked and answer.logprobs else {}
         return TokenCompletion(
             request_id=output.request_id,
             tokens=tokens,
             finish_reason=answer.finish_reason if known else "error",
             cached_tokens=output.num_cached_tokens or 0,
             error="" if known else f"vLLM ended the request: {answer.finish_reason}",
+            choice_logprobs=tuple(found[token_id].logprob for token_id in asked) if found else (),
         )
 
 
 def _import_vllm() -> tuple[Any, Any]:
     # One process: deterministic scheduling, no child, no `__main__` guard needed in the caller's script.
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    # On CPU, vLLM would keep a core free for a scheduler process that this engine does not have.
+    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     try:
         import vllm
         import vllm.platforms

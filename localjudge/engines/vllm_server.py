@@ -101,6 +101,8 @@ class VLLMServer(Backend):
             "skip_special_tokens": False,
             "return_token_ids": True,
         }
+        if request.choice_ids:
+            body |= {"logprobs": 1, "logprob_token_ids": list(request.choice_ids), "return_tokens_as_token_ids": True}
         if request.schema is not None:
             body["structured_outputs"] = {"regex": regex_of(request.schema)}
         response = self._send("POST", "/v1/completions", body)
@@ -124,6 +126,7 @@ class VLLMServer(Backend):
             choice["finish_reason"] if known else "error",
             cached_tokens=details.get("cached_tokens") or 0,
             error="" if known else f"the server ended the request: {choice['finish_reason']}",
+            choice_logprobs=_choice_logprobs(choice, request.choice_ids),
         )
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
@@ -186,6 +189,19 @@ class VLLMServer(Backend):
                 f"({answer.error or 'it answered outside two allowed words'}).",
                 hint="Start it with `localjudge serve MODEL`, or with structured_outputs_config.backend=outlines.",
             )
+
+
+def _choice_logprobs(choice: dict[str, Any], asked: tuple[int, ...]) -> tuple[float, ...]:
+    if not asked:
+        return ()
+    try:
+        found = choice["logprobs"]["top_logprobs"][0]
+        return tuple(float(found[f"token_id:{token_id}"]) for token_id in asked)
+    except (KeyError, TypeError, IndexError) as error:
+        raise EngineError(
+            "the server does not return the log-probabilities that a read asks for.",
+            hint="Use vLLM 0.32 or newer, or --strategy explain.",
+        ) from error
 
 
 def _problem(response: httpx.Response) -> str:

@@ -1,0 +1,289 @@
+"""An exam for the judge: minimal pairs, one message that meets an indicator and one that does not. Grades verdicts;
+calls no engine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from localjudge.errors import InputError
+from localjudge.records import Record, TaskType, parse_record
+from localjudge.rubric import Rubric
+from localjudge.verdicts import Grade, Verdict
+
+RESAMPLES = 1000
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Pair(_Frozen):
+    """Two readings of one situation that differ in one thing. Either the message or the time of sending differs."""
+
+    pair_id: str
+    task_type: TaskType
+    indicator: str
+    dialogue_history: list[dict[str, Any]] | str
+    user_profile: dict[str, Any] | str = {}
+    agent_profile: dict[str, Any] | str = {}
+    send_time: str | None = None
+    message_pass: str | None = None
+    message_fail: str | None = None
+    message: str | None = None
+    send_time_pass: str | None = None
+    send_time_fail: str | None = None
+    difficulty: str = ""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _has_two_sides(self) -> Pair:
+        by_message = self.message_pass is not None and self.message_fail is not None
+        by_time = None not in (self.message, self.send_time_pass, self.send_time_fail)
+        if by_message == by_time:
+            raise ValueError("give message_pass and message_fail, or message with send_time_pass and send_time_fail")
+        return self
+
+    def records(self) -> tuple[Record, Record]:
+        """The passing and the failing record, ids `<pair_id>:pass` and `<pair_id>:fail`."""
+        shared = {
+            "task_type": self.task_type,
+            "dialogue_history": self.dialogue_history,
+            "user_profile": self.user_profile,
+            "agent_profile": self.agent_profile,
+        }
+        sides = []
+        for side in ("pass", "fail"):
+            own = {
+                "id": f"{self.pair_id}:{side}",
+                "message": getattr(self, f"message_{side}") or self.message,
+                "send_time": getattr(self, f"send_time_{side}") or self.send_time,
+            }
+            sides.append(parse_record(shared | own))
+        return sides[0], sides[1]
+
+
+class Interval(NamedTuple):
+    """A figure with its 95 % bootstrap interval, pairs resampled whole. NaN-free: absent figures are None elsewhere."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ExamScore(_Frozen):
+    """Figures over a set of pairs."""
+
+    pairs: int
+    covered: int
+    """Pairs with both sides scored; the other figures are over these."""
+    pair_accuracy: Interval | None
+    """Share of pairs whose passing side scored above the failing one; a tie counts half."""
+    ties: int
+    accuracy: Interval | None
+    """Share of sides whose 0/1 score is right."""
+    auroc: Interval | None
+    brier: Interval | None
+    """Mean squared error of p_pass; None where the strategy gives no probability."""
+    pass_rate: float | None
+    """Share of sides scored 1; half of them should be."""
+
+
+class ExamResult(_Frozen):
+    """An exam taken."""
+
+    overall: ExamScore
+    indicators: dict[str, ExamScore]
+    """Keyed `task_type indicator`."""
+    answers: dict[str, tuple[float | None, float | None]]
+    """pair_id -> score of the passing and of the failing side (p_pass where there is one)."""
+
+
+class _Side(NamedTuple):
+    score: int
+    rank: float
+    probability: float | None
+
+
+class _Graded(NamedTuple):
+    passing: _Side
+    failing: _Side
+
+
+def packaged_exam() -> Path:
+    """The development exam that comes with the package."""
+    return Path(str(resources.files("localjudge") / "exams" / "dev.jsonl"))
+
+
+def read_pairs(path: Path, rubrics: Mapping[TaskType, Rubric]) -> list[Pair]:
+    """Reads a pair file. Raises InputError naming file, line and pair for the first fault."""
+    pairs: list[Pair] = []
+    seen: set[str] = set()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 ({type(error).__name__}).") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            pairs.append(_read_pair(line, f"{path}:{number}", rubrics, seen))
+    if not pairs:
+        raise InputError(f"{path}: no pairs.")
+    return pairs
+
+
+def _read_pair(line: str, where: str, rubrics: Mapping[TaskType, Rubric], seen: set[str]) -> Pair:
+    try:
+        pair = Pair.model_validate(json.loads(line))
+        pair.records()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{where}: {'.'.join(map(str, first['loc']))} {first['msg']}.") from error
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON.") from error
+    except InputError as error:
+        raise InputError(f"{where}: {error.problem}", hint=error.hint) from error
+    if pair.pair_id in seen:
+        raise InputError(f"{where}: pair_id {pair.pair_id!r} stands twice.")
+    seen.add(pair.pair_id)
+    rubric = rubrics.get(pair.task_type)
+    if rubric is None or pair.indicator not in {entry.id for entry in rubric.indicators}:
+        raise InputError(f"{where}: pair {pair.pair_id!r}: no {pair.task_type} indicator {pair.indicator!r}.")
+    return pair
+
+
+def grade_exam(pairs: Sequence[Pair], verdicts: Iterable[Verdict], *, seed: int = 0) -> ExamResult:
+    """Holds verdicts on the pairs' records against the pairs. Verdicts on anything else are ignored."""
+    wanted = {f"{pair.pair_id}:{side}": pair.indicator for pair in pairs for side in ("pass", "fail")}
+    grades: dict[str, Grade] = {}
+    for verdict in verdicts:
+        for grade in verdict.detail:
+            if wanted.get(verdict.id) == grade.id:
+                grades[verdict.id] = grade
+    graded = {pair.pair_id: _graded(pair, grades) for pair in pairs}
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        groups[f"{pair.task_type} {pair.indicator}"].append(pair)
+    return ExamResult(
+        overall=_score([graded[pair.pair_id] for pair in pairs], seed),
+        indicators={name: _score([graded[pair.pair_id] for pair in group], seed) for name, group in groups.items()},
+        answers={
+            pair_id: (both.passing.rank, both.failing.rank) if both else (None, None)
+            for pair_id, both in graded.items()
+        },
+    )
+
+
+def compare(pairs: Sequence[Pair], first: ExamResult, second: ExamResult) -> dict[str, float | int]:
+    """Paired comparison over the pairs that both covered: pairs only one got right, and the exact sign-test p-value."""
+
+    def right(result: ExamResult, pair_id: str) -> bool | None:
+        passing, failing = result.answers[pair_id]
+        return None if passing is None or failing is None else passing > failing
+
+    only_first = only_second = both = 0
+    for pair in pairs:
+        a, b = right(first, pair.pair_id), right(second, pair.pair_id)
+        if a is None or b is None:
+            continue
+        both += 1
+        only_first += a and not b
+        only_second += b and not a
+    return {
+        "pairs": both,
+        "only_first": only_first,
+        "only_second": only_second,
+        "p_value": sign_test(only_first, only_second),
+    }
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Two-sided exact binomial test that wins and losses are equally likely (McNemar's exact test)."""
+    total = wins + losses
+    if total == 0:
+        return 1.0
+    tail = sum(math.comb(total, k) for k in range(min(wins, losses) + 1)) / 2.0**total
+    return min(1.0, 2 * tail)
+
+
+def auroc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
+    """Chance that a random positive ranks above a random negative, ties half (Mann-Whitney); None without both."""
+    if not positives or not negatives:
+        return None
+    ranked = sorted([(value, 1) for value in positives] + [(value, 0) for value in negatives])
+    wins, below, position = 0.0, 0, 0
+    while position < len(ranked):
+        end = position
+        while end < len(ranked) and ranked[end][0] == ranked[position][0]:
+            end += 1
+        tied = ranked[position:end]
+        up = sum(label for _, label in tied)
+        down = len(tied) - up
+        wins += up * (below + down / 2)
+        below += down
+        position = end
+    return wins / (len(positives) * len(negatives))
+
+
+def _graded(pair: Pair, grades: Mapping[str, Grade]) -> _Graded | None:
+    sides = []
+    for side in ("pass", "fail"):
+        grade = grades.get(f"{pair.pair_id}:{side}")
+        if grade is None or grade.score is None:
+            return None
+        rank = float(grade.score) if grade.p_pass is None else grade.p_pass
+        sides.append(_Side(grade.score, rank, grade.p_pass))
+    return _Graded(sides[0], sides[1])
+
+
+def _score(entries: Sequence[_Graded | None], seed: int) -> ExamScore:
+    covered = [entry for entry in entries if entry is not None]
+    sides = [side for entry in covered for side in entry]
+    has_probability = bool(sides) and all(side.probability is not None for side in sides)
+    return ExamScore(
+        pairs=len(entries),
+        covered=len(covered),
+        pair_accuracy=_interval(covered, _pair_accuracy, seed),
+        ties=sum(entry.passing.rank == entry.failing.rank for entry in covered),
+        accuracy=_interval(covered, _accuracy, seed),
+        auroc=_interval(covered, _auroc, seed),
+        brier=_interval(covered, _brier, seed) if has_probability else None,
+        pass_rate=sum(side.score for side in sides) / len(sides) if sides else None,
+    )
+
+
+def _pair_accuracy(entries: Sequence[_Graded]) -> float:
+    points = [
+        0.5 if entry.passing.rank == entry.failing.rank else float(entry.passing.rank > entry.failing.rank)
+        for entry in entries
+    ]
+    return sum(points) / len(points)
+
+
+def _accuracy(entries: Sequence[_Graded]) -> float:
+    return sum(entry.passing.score + 1 - entry.failing.score for entry in entries) / (2 * len(entries))
+
+
+def _auroc(entries: Sequence[_Graded]) -> float:
+    return auroc([entry.passing.rank for entry in entries], [entry.failing.rank for entry in entries]) or 0.0
+
+
+def _brier(entries: Sequence[_Graded]) -> float:
+    errors = [(1 - entry.passing.rank) ** 2 + entry.failing.rank**2 for entry in entries]
+    return sum(errors) / (2 * len(entries))
+
+
+def _interval(entries: Sequence[_Graded], figure: Callable[[Sequence[_Graded]], float], seed: int) -> Interval | None:
+    if not entries:
+        return None
+    rng = random.Random(seed)
+    draws = sorted(figure(rng.choices(entries, k=len(entries))) for _ in range(RESAMPLES))
+    return Interval(figure(entries), draws[int(0.025 * RESAMPLES)], draws[int(0.975 * RESAMPLES) - 1])

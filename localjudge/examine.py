@@ -1,0 +1,32 @@
+"""Sits a judge down to an exam: asks about each side of each pair the one indicator that the pair is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from localjudge.engines.base import Engine
+from localjudge.exam import ExamResult, Pair, grade_exam
+from localjudge.judge import Judge
+from localjudge.records import TaskType
+from localjudge.rubric import Rubric
+from localjudge.strategies import Settings
+from localjudge.verdicts import Usage, Verdict
+
+
+def take_exam(
+    engine: Engine,
+    rubrics: Mapping[TaskType, Rubric],
+    pairs: Sequence[Pair],
+    settings: Settings,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[ExamResult, Usage]:
+    """Judges both sides of every pair and grades the judge. Raises EngineError when the engine is gone."""
+    records = [record for pair in pairs for record in pair.records()]
+    only = {record.id: (pair.indicator,) for pair in pairs for record in pair.records()}
+    verdicts: list[Verdict] = []
+    usage = Usage()
+    for verdict in Judge(engine, rubrics, settings).judge(records, only=only):
+        verdicts.append(verdict)
+        usage += verdict.usage
+        on_progress(len(verdicts), len(records))
+    return grade_exam(pairs, verdicts), usage

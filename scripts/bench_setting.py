@@ -1,0 +1,51 @@
+"""What the benchmarks share: the model they use, the example records, a real vLLM engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from localjudge.engines import open_engine
+from localjudge.engines.driver import TokenEngine
+from localjudge.offline import go_offline
+from localjudge.records import Record, TaskType, read_records
+from localjudge.registry import demo_models, load_models
+from localjudge.rubric import Rubric, load_rubric
+from localjudge.weights import pull_any, resolve
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def open_bench_engine(model: str | None, **options: Any) -> TokenEngine:
+    """vLLM on a model by name or folder; without one, on the demo model, fetched if need be."""
+    if model is None:
+        model = pull_any(demo_models(), report=lambda line: print(line, file=sys.stderr)).name
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    go_offline()
+    local = resolve(model, load_models())
+    chosen = local.spec.vllm_options | {"max_model_len": 8192} | options
+    engine = open_engine("vllm", local.path, name=local.spec.name, options=chosen)
+    assert isinstance(engine, TokenEngine)
+    return engine
+
+
+def example_records(limit: int) -> list[Record]:
+    """The first records of both example files, half of each."""
+    records: list[Record] = []
+    for name, count in (("push", limit - limit // 2), ("reply", limit // 2)):
+        found = [entry for entry in read_records(EXAMPLES / f"{name}.jsonl") if isinstance(entry, Record)]
+        records += found[:count]
+    return records
+
+
+def rubrics() -> dict[TaskType, Rubric]:
+    """Both built-in packs by task type."""
+    return {pack.task_type: pack for pack in (load_rubric("push"), load_rubric("reply"))}
+
+
+def print_figures(**figures: Any) -> None:
+    """The last line of every benchmark: one JSON object."""
+    print(json.dumps(figures, ensure_ascii=False))

@@ -1,0 +1,123 @@
+"""Tokens per record for each strategy: prompt, computed (not taken from the prefix cache), output. Counts do not
+depend on how busy the machine is.
+
+    python scripts/bench_tokens.py [--model NAME|FOLDER] [--records N] [--strategy explain --strategy joint]
+
+For `explain`, `computed_over_bound` compares the computed prompt tokens with what sharing the prefix perfectly would
+cost: the record once, plus every indicator's tail rounded up to whole cache blocks. Every finished answer is validated
+against the published JSON schema; `valid` must equal `finished`. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import jsonschema
+from bench_setting import example_records, open_bench_engine, print_figures, rubrics
+
+from localjudge.engines.base import Completion, Engine, Message, Request
+from localjudge.engines.driver import TokenEngine
+from localjudge.judge import Judge
+from localjudge.prompts import Prompts
+from localjudge.records import Record
+from localjudge.strategies import Settings
+from localjudge.verdicts import Usage
+
+
+def main() -> None:
+    """Measures, and prints the counts."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model")
+    parser.add_argument("--records", type=int, default=4)
+    parser.add_argument("--strategy", action="append", choices=["explain", "joint"])
+    options = parser.parse_args()
+    records = example_records(options.records)
+    figures: dict[str, Any] = {}
+    with open_bench_engine(options.model) as engine:
+        block = int(str(engine.info.options.get("block_size", 16)))
+        for strategy in options.strategy or ["explain", "joint"]:
+            figures[strategy] = _measure(engine, records, strategy, block)
+            print(f"{strategy}: {figures[strategy]}", flush=True)
+        print_figures(benchmark="tokens", model=engine.info.model, records=len(records), block_size=block, **figures)
+
+
+def _measure(engine: TokenEngine, records: list[Record], strategy: Any, block: int) -> dict[str, Any]:
+    engine.backend.llm.reset_prefix_cache()  # type: ignore[attr-defined]
+    watched = _Watched(engine)
+    usage, unscored = Usage(), 0
+    for verdict in Judge(watched, rubrics(), Settings(strategy=strategy)).judge(records):
+        usage += verdict.usage
+        unscored += verdict.max_score - verdict.scored
+    computed = usage.prompt_tokens - usage.cached_tokens
+    figures: dict[str, Any] = {
+        "prompt": round(usage.prompt_tokens / len(records)),
+        "computed": round(computed / len(records)),
+        "output": round(usage.output_tokens / len(records)),
+        "requests": round(usage.requests / len(records), 1),
+        "finished": watched.finished,
+        "valid": watched.valid,
+        "unscored": unscored,
+    }
+    if strategy == "explain":
+        figures["computed_over_bound"] = round(computed / _bound(engine, records, block), 3)
+    return figures
+
+
+def _bound(engine: Engine, records: list[Record], block: int) -> int:
+    """Record tokens plus tails in whole blocks, over all records."""
+    prompts = Prompts()
+    total = 0
+    for record in records:
+        rubric = rubrics()[record.task_type]
+        system, parts = prompts.opening(record)
+        opening = engine.count_tokens((system, Message("user", parts)))
+        total += opening
+        for indicator in rubric.indicators:
+            whole = engine.count_tokens((system, Message("user", (*parts, prompts.explain(rubric, indicator)))))
+            total += -(-(whole - opening) // block) * block
+    return total
+
+
+class _Watched(Engine):
+    """Passes everything through, and validates every finished answer against the schema it was asked under."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.info = engine.info
+        self._engine = engine
+        self._schemas: dict[str, str] = {}
+        self.finished = 0
+        self.valid = 0
+
+    @property
+    def capacity(self) -> int:
+        return self._engine.capacity
+
+    @property
+    def in_flight(self) -> int:
+        return self._engine.in_flight
+
+    def submit(self, request: Request) -> None:
+        self._schemas[request.id] = request.schema or "{}"
+        self._engine.submit(request)
+
+    def poll(self) -> list[Completion]:
+        completions = self._engine.poll()
+        for completion in completions:
+            if completion.finish_reason == "stop":
+                self.finished += 1
+                try:
+                    jsonschema.validate(json.loads(completion.text), json.loads(self._schemas[completion.request_id]))
+                except (ValueError, jsonschema.ValidationError) as error:
+                    print(f"invalid: {completion.request_id}: {type(error).__name__}")
+                else:
+                    self.valid += 1
+        return completions
+
+    def count_tokens(self, messages: tuple[Message, ...]) -> int:
+        return self._engine.count_tokens(messages)
+
+
+if __name__ == "__main__":
+    main()

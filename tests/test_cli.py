@@ -1,0 +1,206 @@
+"""The command line: data on stdout, progress on stderr, and not a word of a record in either."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from localjudge.cli import main
+from localjudge.rubric import load_rubric
+
+ROOT = Path(__file__).parent.parent
+FAKE = ("--engine", "fake")
+
+
+@pytest.fixture(autouse=True)
+def restored_environment(tmp_path: Path) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ["LOCALJUDGE_HOME"] = str(tmp_path / "home")
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def process(*arguments: str | Path, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "localjudge", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=False,
+    )
+
+
+def line(name: str | None = "good", task: Any = "push", **fields: Any) -> bytes:
+    record = {"task_type": task, "message": f"消息{name}"} | ({"id": name} if name else {}) | fields
+    kept = {key: value for key, value in record.items() if value is not ...}
+    return json.dumps(kept, ensure_ascii=False).encode() + b"\n"
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.jsonl"
+    path.write_bytes(line("甲") + line("乙", "reply"))
+    return path
+
+
+def test_a_run_in_a_process_of_its_own(tmp_path: Path, good: Path) -> None:
+    done = process("run", good.name, *FAKE, "--out", "out", "--json", cwd=tmp_path)
+    assert done.returncode == 0
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert printed["records"] == 2
+    log = done.stderr.decode()
+    assert "loading the model for 2 records" in log
+    assert "2/2 records" in log
+    assert "records/s" in log
+    assert "tokens/s" in log
+    assert "s left" in log
+    assert "\x1b" not in log
+    assert "made up" in log
+
+
+def test_records_come_from_stdin_and_leave_nothing_behind(tmp_path: Path) -> None:
+    os.environ["TMPDIR"] = str(tmp_path / "tmp")
+    (tmp_path / "tmp").mkdir()
+    done = process("run", "-", *FAKE, "--out", "out", cwd=tmp_path, stdin=line("甲") + line("乙"))
+    assert done.returncode == 0
+    assert len((tmp_path / "out" / "verdicts" / "00000-of-00001.jsonl").read_bytes().splitlines()) == 2
+    bad = process("run", "-", *FAKE, "--out", "out2", cwd=tmp_path, stdin=line("甲") + line("乙", "chat"))
+    assert bad.returncode == 3
+    assert ":2: record '乙': unknown task_type 'chat'" in bad.stderr.decode()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_no_text_of_a_record_reaches_the_log(tmp_path: Path, skip: bool) -> None:
+    secret = {
+        "message": "绝密甲",
+        "dialogue_history": [{"role": "user", "content": "绝密乙"}],
+        "user_profile": {"昵称": "绝密丙"},
+        "agent_profile": "绝密丁",
+    }
+    path = tmp_path / "in.jsonl"
+    bad = [
+        line("b", **secret | {"dialogue_history": [{"content": "绝密戊"}]}),
+        line("a", **secret),
+        '{"message":"绝密己'.encode(),
+    ]
+    path.write_bytes(line("a", **secret) + (b"".join(bad) if skip else b""))
+    done = process("run", path, *FAKE, "--out", "out", "--on-bad-input", "skip" if skip else "fail", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "绝密" not in (done.stdout + done.stderr).decode()
+    refused = process("run", path, *FAKE, "--out", "out2", cwd=tmp_path)
+    assert refused.returncode == (3 if skip else 0)
+    assert "绝密" not in (refused.stdout + refused.stderr).decode()
+    for kept in (tmp_path / "out").rglob("*.json*"):
+        assert "绝密" not in kept.read_text(encoding="utf-8")
+
+
+def test_a_dry_run_keeps_nothing(tmp_path: Path, good: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    result = call("run", good, "--dry-run")
+    assert result.exit_code == 0
+    assert "made up" in result.stderr
+    assert "push@" in result.stdout
+    assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] == []
+
+
+def test_indicators_may_stand_in_one_pack_alone(tmp_path: Path) -> None:
+    only_reply = {i.id for i in load_rubric("reply").indicators} - {i.id for i in load_rubric("push").indicators}
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("甲", "reply"))
+    result = call("run", path, *FAKE, "--out", tmp_path / "out", "--indicators", min(only_reply), "--json")
+    assert result.exit_code == 0
+    (task,) = json.loads(result.stdout)["tasks"]
+    assert [row["id"] for row in task["indicators"]] == [min(only_reply)]
+
+
+def test_a_pack_of_ones_own_serves_by_path(tmp_path: Path) -> None:
+    text = (ROOT / "localjudge" / "rubrics" / "push.yaml").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(text.replace("rubric: push\n", "rubric: mine\n"), encoding="utf-8")
+    (tmp_path / "in.jsonl").write_bytes(line())
+    result = call("run", tmp_path / "in.jsonl", *FAKE, "--out", tmp_path / "out", "--rubric", tmp_path / "mine.yaml")
+    assert result.exit_code == 0
+    assert "mine@1.0.0" in result.stdout
+
+
+def test_a_summary_can_be_printed_again(tmp_path: Path, good: Path) -> None:
+    first = call("run", good, *FAKE, "--out", tmp_path / "out")
+    assert call("summary", tmp_path / "out").stdout == first.stdout
+    as_json = json.loads(call("summary", tmp_path / "out", "--json").stdout)
+    assert as_json == json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    (tmp_path / "out" / "done" / "00000-of-00001").unlink()
+    unfinished = call("summary", tmp_path / "out")
+    assert "not finished" in unfinished.stderr
+    assert unfinished.stdout == first.stdout
+
+
+def test_a_folder_without_a_run_has_no_summary(tmp_path: Path) -> None:
+    result = call("summary", tmp_path)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+
+
+def test_the_demo_runs_on_the_examples_and_can_be_repeated(tmp_path: Path) -> None:
+    for folder in ("demo", "demo-2"):
+        result = call("demo", *FAKE, "--out", tmp_path / "demo", "--json")
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)["records"] >= 24
+        assert (tmp_path / folder / "summary.json").is_file()
+
+
+def test_the_demo_goes_beside_a_file_that_is_in_its_way(tmp_path: Path) -> None:
+    (tmp_path / "demo").write_text("mine", encoding="utf-8")
+    assert call("demo", *FAKE, "--limit", "1", "--out", tmp_path / "demo").exit_code == 0
+    assert (tmp_path / "demo").read_text(encoding="utf-8") == "mine"
+    assert (tmp_path / "demo-2" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rubrics", "list", "--json"),
+        ("rubrics", "show", "push", "--json"),
+        ("rubrics", "schema", "reply"),
+        ("rubrics", "schema", "reply", "--strategy", "explain"),
+        ("models", "list", "--json"),
+        ("models", "show", "qwen3-8b", "--json"),
+        ("doctor", "--json"),
+    ],
+)
+def test_what_a_program_may_read_is_json(arguments: tuple[str, ...]) -> None:
+    result = call(*arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)
+
+
+def test_help_is_there_in_half_a_second(tmp_path: Path) -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        assert b"doctor" in process("--help", cwd=tmp_path).stdout
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "gbk"])
+def test_output_is_utf8_whatever_the_locale_says(tmp_path: Path, encoding: str) -> None:
+    os.environ.update({"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"})
+    done = process("rubrics", "show", "push", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "客服是否感知用户情绪" in done.stdout.decode("utf-8")

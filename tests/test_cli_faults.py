@@ -1,0 +1,223 @@
+"""The command line and what it is wrongly given: one clear line for each fault, its exit code, no run folder left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from localjudge.cli import main
+
+ROOT = Path(__file__).parent.parent
+FAKE = ("--engine", "fake")
+
+
+@pytest.fixture(autouse=True)
+def restored_environment(tmp_path: Path) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ["LOCALJUDGE_HOME"] = str(tmp_path / "home")
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def process(*arguments: str | Path, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "localjudge", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=False,
+    )
+
+
+def line(name: str | None = "good", task: Any = "push", **fields: Any) -> bytes:
+    record = {"task_type": task, "message": f"消息{name}"} | ({"id": name} if name else {}) | fields
+    kept = {key: value for key, value in record.items() if value is not ...}
+    return json.dumps(kept, ensure_ascii=False).encode() + b"\n"
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.jsonl"
+    path.write_bytes(line("甲") + line("乙", "reply"))
+    return path
+
+
+# Bad records
+
+
+BAD: dict[str, tuple[bytes, str, str]] = {
+    "not UTF-8": ('{"message": "您好"}\n'.encode("gb18030"), "", "not UTF-8"),
+    "not JSON": (b'{"message": \n', "", "not JSON"),
+    "no object": (b'["message"]\n', "", "one JSON object"),
+    "no message": (line("bad", message=...), "bad", "message is missing"),
+    "empty message": (line("bad", message=""), "bad", "message is blank"),
+    "task type": (line("bad", "chat"), "bad", "unknown task_type 'chat'"),
+    "duplicate id": (line("good"), "good", "duplicate id"),
+    "no role": (line("bad", dialogue_history=[{"content": "在吗"}]), "bad", "turn 1 has no role"),
+    "send time": (line("bad", send_time="明天一早"), "bad", "unparseable send_time"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_faulty_record_ends_the_run_with_one_line_and_no_folder(tmp_path: Path, case: str) -> None:
+    data, name, problem = BAD[case]
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("good") + data + line("other"))
+    result = call("run", path, *FAKE, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (3, "")
+    (told,) = [text for text in result.stderr.splitlines() if f"{path}:2: " in text]
+    assert problem in told
+    assert f"record {name!r}" in told or not name
+    assert len(result.stderr.splitlines()) == 2
+    assert "1 faulty, 2 good; nothing was judged." in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_faulty_record_can_be_skipped_and_is_noted(tmp_path: Path, case: str) -> None:
+    data, name, problem = BAD[case]
+    path, out = tmp_path / "in.jsonl", tmp_path / "out"
+    path.write_bytes(line("good") + data + line("other"))
+    result = call("run", path, *FAKE, "--out", out, "--on-bad-input", "skip")
+    assert result.exit_code == 0
+    assert f"skipped: {path}:2: " in result.stderr
+    (noted,) = [json.loads(text) for text in (out / "errors.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (noted["where"], noted["id"]) == (f"{path}:2", name or None)
+    assert problem.partition(" '")[0] in noted["problem"] or case == "no object"
+    verdicts = (out / "verdicts" / "00000-of-00001.jsonl").read_text(encoding="utf-8").splitlines()
+    assert sorted(json.loads(text)["id"] for text in verdicts) == ["good", "other"]
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("good") + b"".join(data for data, _, _ in BAD.values()))
+    result = call("run", path, *FAKE, "--out", tmp_path / "out")
+    assert result.exit_code == 3
+    *told, last = result.stderr.splitlines()
+    assert [f"{path}:{number}: " in text for number, text in enumerate(told, start=2)] == [True] * len(BAD)
+    assert last.startswith(f"{len(BAD)} faulty, 1 good")
+
+
+@pytest.mark.parametrize(("name", "problem"), [("none.jsonl", "cannot be read"), ("in.xlsx", "suffix")])
+def test_a_file_that_cannot_be_read_is_bad_input(tmp_path: Path, name: str, problem: str) -> None:
+    result = call("run", tmp_path / name, *FAKE, "--out", tmp_path / "out")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+    assert problem in result.stderr
+
+
+def test_a_record_longer_than_the_context_is_kept_and_warned_of(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.jsonl", tmp_path / "out"
+    path.write_bytes(line("long", message="长" * 40_000) + line("short"))
+    result = call("run", path, *FAKE, "--out", out, "--json")
+    assert result.exit_code == 0
+    assert "22 grades are unscored" in result.stderr
+    (task,) = json.loads(result.stdout)["tasks"]
+    assert {tuple(row["unscored"].items()) for row in task["indicators"]} == {(("too_long", 1),)}
+
+
+# What else cannot be
+
+
+def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path, good: Path) -> None:
+    assert call("run", good, *FAKE, "--out", tmp_path / "out").exit_code == 0
+    again = call("run", good, *FAKE, "--out", tmp_path / "out")
+    assert (again.exit_code, len(again.stderr.splitlines())) == (3, 1)
+    assert "already holds a run" in again.stderr
+
+
+def test_an_unknown_model_is_answered_with_the_nearest_names(tmp_path: Path, good: Path) -> None:
+    result = call("run", good, "--model", "qwen3-0.6", "--out", tmp_path / "out")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+    assert "Did you mean qwen3-0.6b" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "problem"), [((), "no weights"), (("pytorch_model.bin",), "pickle"), (("model.py",), "code")]
+)
+def test_a_model_folder_that_cannot_serve_is_refused(
+    tmp_path: Path, good: Path, extra: tuple[str, ...], problem: str
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", *extra):
+        (folder / name).write_text("{}", encoding="utf-8")
+    result = call("run", good, "--model", folder, "--out", tmp_path / "out")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+    assert problem in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_engine_is_answered_with_the_pip_line(
+    tmp_path: Path, good: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in ("vllm", "transformers"):
+        monkeypatch.setitem(sys.modules, library, None)
+    result = call("run", good, "--model", tiny_model, "--out", tmp_path / "out")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+    assert "pip install 'localjudge[vllm]'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (("--rubric", "pusch"), 3, "Did you mean push"),
+        (("--rubric", "push", "--rubric", "push"), 2, "two rubrics for task type push"),
+        (("--rubric", "push"), 3, "no rubric for task type reply"),
+        (("--indicators", "1.1,99.9"), 3, "no indicator '99.9'"),
+        (("--engine-arg", "nonsense"), 2, "KEY=VALUE"),
+        (("--engine-arg", "a=["), 3, "--engine-arg a"),
+        (("--server-url", "http://example.com"), 2, "not on this machine"),
+        (("--strategy", "guess"), 2, "guess"),
+        (("--limit", "0"), 2, "limit"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_and_leaves_no_folder(
+    tmp_path: Path, good: Path, arguments: tuple[str, ...], code: int, problem: str
+) -> None:
+    result = call("run", good, *FAKE, "--out", tmp_path / "out", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert problem in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pack_with_one_label_is_refused(tmp_path: Path, good: Path) -> None:
+    text = (ROOT / "localjudge" / "rubrics" / "push.yaml").read_text(encoding="utf-8")
+    labels = [text for text in text.splitlines(keepends=True) if text.lstrip().startswith("- {score: 0, meaning")]
+    (tmp_path / "one.yaml").write_text(text.replace(labels[0], ""), encoding="utf-8")
+    for arguments in (("run", good, *FAKE, "--out", tmp_path / "out", "--rubric"), ("rubrics", "check")):
+        result = call(*arguments, tmp_path / "one.yaml")
+        assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+        assert "one.yaml" in result.stderr
+        assert "0 and 1" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--out", "x"), ("good.jsonl",), ("good.jsonl", "--out", "x")])
+def test_an_unfinished_command_is_a_usage_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "good.jsonl").write_bytes(line())
+    done = process("run", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+def test_bad_input_ends_a_process_with_three(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"{\n")
+    done = process("run", "in.jsonl", *FAKE, "--out", "out", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.startswith(b"error: in.jsonl:1: not JSON")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,70 @@
+"""The packaged examples on a real 0.5B model, through the command line, as `make demo` does it. Slow: it fetches the
+model the first time. A model of this size judges badly; what is tested is that every answer is whole and honest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from localjudge.registry import find_model, load_models
+from localjudge.rubric import load_rubric
+from localjudge.verdicts import NOT_APPLICABLE, Unscored, answer_schema
+from localjudge.weights import pull, verify
+
+pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.engine]
+NAME = "qwen2.5-coder-0.5b"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def pulled() -> str:
+    spec = find_model(NAME, load_models())
+    # A test process is offline from the start; fetching is the one thing that may not be.
+    offline = {name: os.environ.pop(name) for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ}
+    try:
+        folder = pull(spec, report=lambda line: print(line, file=sys.stderr))
+    finally:
+        os.environ.update(offline)
+    assert all(check.ok for check in verify(folder, spec))
+    return NAME
+
+
+def judge(tmp_path: Path, *options: str) -> tuple[list[dict[str, object]], dict[str, object], str]:
+    out = tmp_path / "run"
+    inputs = [str(EXAMPLES / "push.jsonl"), str(EXAMPLES / "reply.jsonl")]
+    command = [sys.executable, "-m", "localjudge", "run", *inputs, "--model", NAME, "--out", str(out), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False, encoding="utf-8")
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = (out / "verdicts" / "00000-of-00001.jsonl").read_text(encoding="utf-8").splitlines()
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    return [json.loads(line) for line in lines], summary, done.stderr
+
+
+def test_explain_judges_real_conversations_with_valid_answers(pulled: str, tmp_path: Path) -> None:
+    verdicts, summary, _ = judge(tmp_path, "--limit", "2")
+    assert len(verdicts) == summary["records"] == 2
+    schema = answer_schema()
+    for verdict in verdicts:
+        assert [grade["id"] for grade in verdict["detail"]] == [entry.id for entry in load_rubric("push").indicators]
+        for grade in verdict["detail"]:
+            if grade["score"] is None:
+                assert grade["unscored"] == Unscored.CONTRADICTORY
+            elif grade["reason"] != NOT_APPLICABLE:
+                jsonschema.validate({"reason": grade["reason"], "score": grade["score"]}, schema)
+    # All of a record share one prefix, so most prompt tokens come from the cache.
+    usage = summary["usage"]
+    assert usage["cached_tokens"] > 0.5 * usage["prompt_tokens"]
+
+
+def test_joint_does_not_fail_on_compile_time(pulled: str, tmp_path: Path) -> None:
+    verdicts, _, _ = judge(tmp_path, "--limit", "1", "--strategy", "joint")
+    (verdict,) = verdicts
+    assert all(grade["unscored"] != Unscored.ENGINE_ERROR for grade in verdict["detail"])
+    assert verdict["scored"] > 0

@@ -1,0 +1,210 @@
+"""The run folder: written once, append-only, and read back without losing or inventing a verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localjudge.errors import ResumeError, StoreError
+from localjudge.manifest import Manifest, ModelPlan, Plan, RubricPlan
+from localjudge.stats import summarize
+from localjudge.store import RunStore
+from localjudge.verdicts import Grade, Unscored, Verdict
+
+PLAN = Plan(
+    localjudge="0",
+    rubrics={"push": RubricPlan(ref="p@1.0.0", digest="d", indicators=("1.1",))},
+    model=ModelPlan(name="fake", digest=""),
+    engine="fake",
+    engine_options={},
+    strategy="explain",
+    thinking_budget=None,
+    keep_thinking=False,
+    seed=0,
+    prompt_digest="p",
+    schema_digest="s",
+    input_digest="i",
+    limit=None,
+    on_bad_input="fail",
+)
+MANIFEST = Manifest(
+    plan_digest=PLAN.digest,
+    started="2026-01-01T00:00:00+00:00",
+    finished="2026-01-01T00:00:01+00:00",
+    load_seconds=0,
+    judge_seconds=1,
+    engine={},
+    packages={},
+    hardware={},
+    environment={},
+    records_judged=1,
+    records_refused=0,
+)
+
+
+def verdict(name: str = "r1", **fields: Any) -> Verdict:
+    passed = Grade(id="1.1", indicator="题", score=1, applicable=True, reason="好\u2028🚚")
+    failed = Grade(id="1.2", indicator="目", score=None, applicable=None, reason="", unscored=Unscored.TRUNCATED)
+    values: dict[str, Any] = {
+        "id": name,
+        "task_type": "push",
+        "rubric": "p@1.0.0",
+        "total_score": 1,
+        "max_score": 2,
+        "scored": 1,
+        "not_applicable": 0,
+        "detail": (passed, failed),
+    }
+    return Verdict(**values | fields)
+
+
+def segment(folder: Path, name: str = "00000-of-00001") -> Path:
+    return folder / "verdicts" / f"{name}.jsonl"
+
+
+def test_a_whole_run_is_written_and_read_back(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "deep" / "run", PLAN)
+    written = [verdict("一"), verdict("二", extra={"来源": [1.5, None]})]
+    for each in written:
+        store.append(each)
+    store.append_error("in.jsonl:3", None, "not JSON")
+    assert not store.complete
+    store.finish(MANIFEST, summarize(written))
+
+    read = RunStore.open(tmp_path / "deep" / "run")
+    assert read.complete
+    assert list(read.verdicts()) == written
+    assert read.plan() == PLAN
+    names = sorted(path.relative_to(read.folder).as_posix() for path in read.folder.rglob("*") if path.is_file())
+    assert names == [
+        "done/00000-of-00001",
+        "errors.jsonl",
+        "manifest.json",
+        "plan.json",
+        "summary.json",
+        "verdicts/00000-of-00001.jsonl",
+    ]
+    assert json.loads((read.folder / "errors.jsonl").read_text(encoding="utf-8")) == {
+        "where": "in.jsonl:3",
+        "id": None,
+        "problem": "not JSON",
+    }
+    assert json.loads((read.folder / "manifest.json").read_text(encoding="utf-8"))["plan_digest"] == PLAN.digest
+    assert json.loads((read.folder / "summary.json").read_text(encoding="utf-8"))["records"] == 2
+
+
+def test_a_verdict_can_be_read_as_soon_as_append_returns(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path, PLAN)
+    for number in range(3):
+        store.append(verdict(f"r{number}"))
+        assert [each.id for each in RunStore.open(tmp_path).verdicts()] == [f"r{n}" for n in range(number + 1)]
+    store.close()
+    store.close()
+
+
+def test_each_verdict_is_one_line_of_readable_utf8(tmp_path: Path) -> None:
+    with_breaks = verdict("r1", extra={"备注": "一\n二\u2028三"})
+    store = RunStore.create(tmp_path, PLAN)
+    store.append(with_breaks)
+    store.close()
+    data = segment(tmp_path).read_bytes()
+    assert data.count(b"\n") == 1
+    assert "题".encode() in data
+    assert list(RunStore.open(tmp_path).verdicts()) == [with_breaks]
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+    RunStore.create(tmp_path, PLAN).close()
+    before = (tmp_path / "plan.json").read_bytes()
+    with pytest.raises(ResumeError, match="already holds a run"):
+        RunStore.create(tmp_path, PLAN.model_copy(update={"seed": 1}))
+    assert (tmp_path / "plan.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".hidden"])
+def test_a_folder_that_holds_anything_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    with pytest.raises(ResumeError, match="not an empty folder"):
+        RunStore.create(tmp_path, PLAN)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "run"
+    file.write_text("mine", encoding="utf-8")
+    with pytest.raises(ResumeError):
+        RunStore.check_free(file)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_place_that_cannot_be_written_is_an_error_of_the_store(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="cannot write"):
+        RunStore.create(tmp_path / "run", PLAN)
+
+
+def test_a_file_where_a_parent_folder_should_be_is_an_error_of_the_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StoreError, match="cannot write"):
+        RunStore.create(tmp_path / "file" / "run", PLAN)
+
+
+def test_a_folder_without_a_run_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no plan\.json"):
+        RunStore.open(tmp_path)
+
+
+def test_a_run_opened_to_read_cannot_be_written(tmp_path: Path) -> None:
+    RunStore.create(tmp_path, PLAN).close()
+    with pytest.raises(StoreError, match="read only"):
+        RunStore.open(tmp_path).append(verdict())
+
+
+def test_a_segment_torn_at_any_byte_gives_its_whole_verdicts(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path, PLAN)
+    for number in range(3):
+        store.append(verdict(f"r{number}"))
+    store.close()
+    data = segment(tmp_path).read_bytes()
+    for cut in range(0, len(data) + 1, 7):
+        segment(tmp_path).write_bytes(data[:cut])
+        assert len(list(RunStore.open(tmp_path).verdicts())) == data[:cut].count(b"\n")
+
+
+def test_a_torn_segment_hides_no_other_writers_verdicts(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path, PLAN)
+    store.append(verdict("r1"))
+    store.close()
+    whole = segment(tmp_path).read_bytes()
+    segment(tmp_path).write_bytes(whole + whole[:40])
+    segment(tmp_path, "00001-of-00002").write_bytes(whole.replace(b"r1", b"r2"))
+    assert [each.id for each in RunStore.open(tmp_path).verdicts()] == ["r1", "r2"]
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"garbage\n", b"\xff\n", b"\n"])
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
+    store = RunStore.create(tmp_path, PLAN)
+    store.append(verdict())
+    store.close()
+    with segment(tmp_path).open("ab") as file:
+        file.write(line)
+    with pytest.raises(StoreError, match=r"00000-of-00001\.jsonl:2: not a verdict"):
+        list(RunStore.open(tmp_path).verdicts())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"engine":"fake"}'])
+def test_a_damaged_plan_is_an_error_of_the_store(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "plan.json").write_bytes(content)
+    with pytest.raises(StoreError, match=r"plan\.json cannot be read"):
+        RunStore.open(tmp_path).plan()
+
+
+def test_the_plans_digest_follows_every_field() -> None:
+    other: dict[str, Any] = {"seed": 1, "strategy": "joint", "limit": 5, "prompt_digest": "q", "keep_thinking": True}
+    digests = {PLAN.digest, *(PLAN.model_copy(update={name: value}).digest for name, value in other.items())}
+    assert len(digests) == len(other) + 1
+    assert Plan.model_validate_json(PLAN.model_dump_json()).digest == PLAN.digest
