@@ -111,9 +111,9 @@ def test_each_indicator_is_asked_with_its_title_and_both_scores(name: str) -> No
     tails = [prompts.explain(rubric, indicator) for indicator in rubric.indicators]
     for tail, indicator in zip(tails, rubric.indicators, strict=True):
         assert not tail.data
-        for piece in (indicator.id, indicator.title, indicator.criterion, indicator.pass_when, indicator.fail_when):
+        for piece in (indicator.title, indicator.criterion, indicator.pass_when, indicator.fail_when):
             assert piece in tail.text
-        assert ("无需评估" in tail.text) == bool(indicator.not_applicable_when)
+        assert ("不适用：" in tail.text) == bool(indicator.not_applicable_when)
     assert len(set(tails)) == len(tails)
 
 
