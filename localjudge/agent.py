@@ -10,7 +10,7 @@ from typing import Any
 from localjudge.engines import choose_engine, open_engine
 from localjudge.errors import UsageError
 from localjudge.judge import Judge
-from localjudge.offline import go_offline
+from localjudge.offline import check_local, go_offline
 from localjudge.records import TaskType, parse_record
 from localjudge.registry import load_models
 from localjudge.rubric import load_rubric
@@ -30,13 +30,16 @@ def open_judge(model: str, engine: str = "auto") -> Judge:
     if kind == "fake":
         return Judge(open_engine("fake", None, name="fake"), rubrics)
     local = resolve(model, load_models())
+    url = os.environ.get("LOCALJUDGE_SERVER_URL", "")
+    if url:
+        check_local(url)
     options = local.spec.vllm_options if kind == "vllm" else {}
     opened = open_engine(
         kind,
         local.path,
         name=local.spec.name,
         options=options,
-        server_url=os.environ.get("LOCALJUDGE_SERVER_URL", ""),
+        server_url=url,
         api_key=os.environ.get("LOCALJUDGE_API_KEY", ""),
     )
     return Judge(opened, rubrics)

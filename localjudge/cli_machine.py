@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from localjudge.cli_options import engine_arguments
+from localjudge.engines.vllm_offline import cpu_options
 from localjudge.machine import Diagnosis, diagnose, find_gpus, key_file, server_command
 from localjudge.offline import go_offline
 from localjudge.registry import load_models
@@ -55,9 +56,7 @@ def serve(model_name: str, host: str, port: int, key: str, engine_args: tuple[st
     if find_gpus():
         options.setdefault("tensor_parallel_size", model.spec.tensor_parallel_size)
     else:
-        options.setdefault("enforce_eager", True)
-        options.setdefault("block_size", 32)
-        options.setdefault("distributed_executor_backend", "uni")
+        options = cpu_options() | {"distributed_executor_backend": "uni"} | options
     options |= engine_arguments(engine_args)
     path = key_file(port)
     path.parent.mkdir(parents=True, exist_ok=True)

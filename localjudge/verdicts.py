@@ -91,6 +91,22 @@ class Answer(_Frozen):
         return not self.reason.strip().startswith(NOT_APPLICABLE)
 
 
+StageName = Literal["read", "explain", "thinking", "polarity"]
+
+
+class Stage(_Frozen):
+    """What one stage of a cascade said about one indicator. `polarity` reads a reason alone, and never decides."""
+
+    stage: StageName
+    score: Literal[0, 1] | None
+    applicable: bool | None
+    reason: str = ""
+    p_pass: float | None = None
+    label_mass: float | None = None
+    margin: float | None = None
+    unscored: Unscored | None = None
+
+
 class Grade(_Frozen):
     """The outcome for one indicator of one record."""
 
@@ -108,6 +124,11 @@ class Grade(_Frozen):
     unscored: Unscored | None = None
     thinking: str | None = None
     """The model's thinking, only where keeping it was asked for."""
+    decided_by: StageName | None = None
+    """The stage whose score this is, where there was more than one to choose from."""
+    contradiction: bool = False
+    """The reason argues against its own score. Counted, never silently mended."""
+    stages: tuple[Stage, ...] = ()
 
     @model_validator(mode="after")
     def _is_scored_or_says_why_not(self) -> Grade:

@@ -20,7 +20,6 @@ from localjudge.errors import EngineError
 _WAITING_PER_RUNNING = 2
 """Requests kept waiting for each one running: enough that a finished sequence is replaced in the same step."""
 
-_CPU_OPTIONS: dict[str, object] = {"block_size": 32, "enforce_eager": True, "max_num_seqs": 32}
 _GPU_OPTIONS: dict[str, object] = {"max_num_seqs": 256}
 
 
@@ -38,7 +37,7 @@ class VLLMOffline(Backend):
             "seed": 0,
             "enable_prefix_caching": True,
             "disable_log_stats": True,
-            **(_CPU_OPTIONS if on_cpu else _GPU_OPTIONS),
+            **(cpu_options() | {"max_num_seqs": 32} if on_cpu else _GPU_OPTIONS),
             **options,
             "structured_outputs_config": {"backend": BACKEND},
             "generation_config": "vllm",
@@ -122,6 +121,27 @@ class VLLMOffline(Backend):
             error="" if known else f"vLLM ended the request: {answer.finish_reason}",
             choice_logprobs=tuple(found[token_id].logprob for token_id in asked) if found else (),
         )
+
+
+def cpu_options() -> dict[str, object]:
+    """What vLLM needs to be told on a machine without a GPU.
+
+    The smallest cache block it takes, because whole blocks are what is shared between questions; no compilation, which
+    costs more than it saves here; and a cache of its own size, since the default claims nearly all memory.
+    """
+    cache = min(max(_available_memory() // 4, 1 << 30), 8 << 30)
+    return {"block_size": 32, "enforce_eager": True, "kv_cache_memory_bytes": cache}
+
+
+def _available_memory() -> int:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4 << 30
 
 
 def _import_vllm() -> tuple[Any, Any]:
