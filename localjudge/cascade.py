@@ -1,114 +1,108 @@
-"""The cascade's decisions, as pure functions of what each stage said: they hold while a run asks its questions, and
-again when `replay` moves the thresholds over stored stages, without a model.
+"""The cascade: a one-token read of every indicator, an answer with a reason where one is owed or needed, and thinking
+where the two leave a doubt. What the stages said is kept with every grade; who decides is in `decisions`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+import math
 
-from localjudge.verdicts import NOT_APPLICABLE, Grade, Stage, StageName, Unscored
-
-Reasons = Literal["all", "failed"]
-
-_NEGATED = re.compile(r"(?:没有?|未|并?无|不|并非|不存在|避免)[^，。；]{0,4}$")
-_FAULT = re.compile(r"违反|不符合|不合适|不恰当|不当|不妥|未能|缺乏|缺少|忽视|忽略|越权|超出了?|矛盾|重复询问|答非所问")
-_PRAISE = re.compile(r"^(?:完全|基本|整体)?(?:符合|得体|恰当|合适|到位|没有(?:违反|问题|不妥)|无(?:违反|问题|不妥))")
+from localjudge.decisions import contradicts, failure, reasoned, regrade, wants_reason, wants_thinking
+from localjudge.engines.base import Completion, Request
+from localjudge.rubric import Indicator
+from localjudge.strategies import Case, failure_of, second_try
+from localjudge.verdicts import Answer, Grade, Read, Stage, StageName, Unscored, Verdict, parse_answer, parse_read
 
 
-class Band(NamedTuple):
-    """The uncertain band of p_pass: strictly between `low` and `high` a read alone decides nothing."""
+class CascadeCase(Case):
+    """One record through the cascade, every indicator at its own pace."""
 
-    low: float = 0.3
-    high: float = 0.7
+    def open(self) -> list[Request]:
+        self._stages: dict[str, list[Stage]] = {indicator.id: [] for indicator in self.rubric.indicators}
+        self._thoughts: dict[str, str] = {}
+        self._asked: dict[str, tuple[Indicator, StageName, Request]] = {}
+        self._done: dict[str, Grade] = {}
+        return [
+            self._note(indicator, "read", self.read_request(indicator, f"{indicator.id}/read"))
+            for indicator in self.rubric.indicators
+        ]
 
-    def holds(self, probability: float | None) -> bool:
-        """Whether a probability is uncertain; one that is missing is."""
-        return probability is None or self.low < probability < self.high
+    def absorb(self, completion: Completion) -> list[Request]:
+        self._count(completion)
+        indicator, name, request = self._asked.pop(completion.request_id)
+        if name in ("explain", "thinking") and completion.finish_reason == "length":
+            again = second_try(request)
+            if again is not None:
+                return [self._note(indicator, name, again)]
+        if completion.thinking and self._settings.keep_thinking:
+            self._thoughts[indicator.id] = completion.thinking
+        self._stages[indicator.id].append(_stage(name, completion))
+        follow_up = self._follow_up(indicator, name)
+        if follow_up is None:
+            self._done[indicator.id] = self._decide(indicator)
+            return []
+        return [follow_up]
 
+    def verdict(self) -> Verdict | None:
+        return self._whole(self._done)
 
-def wants_reason(read: Stage, band: Band, reasons: Reasons) -> bool:
-    """Whether an indicator is asked again for a reason and a score after its read."""
-    return reasons == "all" or read.score != 1 or band.holds(read.p_pass)
+    def _follow_up(self, indicator: Indicator, name: StageName) -> Request | None:
+        settings = self._settings
+        said = {stage.stage: stage for stage in self._stages[indicator.id]}
+        if name == "read" and wants_reason(said["read"], settings.band, settings.reasons):
+            request = self.explain_request(indicator, f"{indicator.id}/explain", settings.thinking_budget)
+            return self._note(indicator, "explain", request)
+        budget = settings.doubt_budget
+        if name == "explain" and budget is not None and wants_thinking(said["read"], said["explain"], settings.band):
+            request = self.explain_request(indicator, f"{indicator.id}/thinking", budget)
+            return self._note(indicator, "thinking", request)
+        stage = reasoned(said)
+        if name == "polarity" or stage is None:
+            return None
+        return self._note(indicator, "polarity", self.polarity_request(stage.reason, f"{indicator.id}/polarity"))
 
+    def _decide(self, indicator: Indicator) -> Grade:
+        stages = tuple(self._stages[indicator.id])
+        undecided = Grade(
+            id=indicator.id,
+            indicator=indicator.title,
+            score=None,
+            applicable=None,
+            reason="",
+            unscored=stages[0].unscored or Unscored.UNPARSEABLE,
+            thinking=self._thoughts.get(indicator.id),
+            stages=stages,
+        )
+        grade = regrade(undecided, self._settings.band)
+        said = {stage.stage: stage for stage in stages}
+        stage = reasoned(said)
+        if stage is None or stage.score is None:
+            return grade
+        against = contradicts(stage.reason, stage.score, said.get("polarity"))
+        return grade.model_copy(update={"contradiction": against})
 
-def wants_thinking(read: Stage, explained: Stage, band: Band) -> bool:
-    """Whether the two stages leave a doubt worth thinking about: they disagree, or the read is uncertain."""
-    return read.score != explained.score or band.holds(read.p_pass)
-
-
-def decide(stages: Sequence[Stage], band: Band) -> tuple[StageName, Stage] | None:
-    """Which stage decides, and what it said; None when no stage has a score.
-
-    Thinking decides where it was asked for. A read decides where it is certain; where it is not, or failed, the answer
-    with a reason does.
-    """
-    said = {stage.stage: stage for stage in stages if stage.score is not None}
-    if "thinking" in said:
-        return "thinking", said["thinking"]
-    read, explained = said.get("read"), said.get("explain")
-    if explained is not None and (read is None or band.holds(read.p_pass)):
-        return "explain", explained
-    if read is not None:
-        return "read", read
-    return None
-
-
-def regrade(grade: Grade, band: Band) -> Grade:
-    """The same grade decided anew from its stages. A grade without stages stays as it is."""
-    if not grade.stages:
-        return grade
-    said: Mapping[StageName, Stage] = {stage.stage: stage for stage in grade.stages}
-    read = said.get("read")
-    decided = decide(grade.stages, band)
-    shared = {
-        "p_pass": read.p_pass if read else None,
-        "label_mass": read.label_mass if read else None,
-        "margin": read.margin if read else None,
-    }
-    if decided is None:
-        last = grade.stages[-1]
-        nothing = {"score": None, "applicable": None, "reason": last.reason, "decided_by": None}
-        return grade.model_copy(update=shared | nothing | {"unscored": last.unscored, "source": "model"})
-    name, stage = decided
-    outcome = {
-        "score": stage.score,
-        "applicable": stage.applicable,
-        "reason": _reason(stage, said),
-        "unscored": None,
-        "decided_by": name,
-        "source": "thinking" if name == "thinking" else "model",
-    }
-    return grade.model_copy(update=shared | outcome)
-
-
-def contradicts(reason: str, score: int, polarity: Stage | None) -> bool:
-    """Whether a reason argues against its own score: by its words, or by a read that saw the reason alone.
-
-    Counted and reported; never a ground to change a score.
-    """
-    if polarity is not None and polarity.p_pass is not None and polarity.score != score:
-        return not Band(0.2, 0.8).holds(polarity.p_pass)
-    return says_fault(reason) if score else bool(_PRAISE.match(reason)) and not says_fault(reason)
+    def _note(self, indicator: Indicator, name: StageName, request: Request) -> Request:
+        self._asked[request.id] = (indicator, name, request)
+        return request
 
 
-def says_fault(reason: str) -> bool:
-    """Whether a reason names a fault, by words alone; a negated fault ("没有违反") is none."""
-    return any(not _NEGATED.search(reason[: match.start()]) for match in _FAULT.finditer(reason))
-
-
-def _reason(decisive: Stage, said: Mapping[StageName, Stage]) -> str:
-    """The deciding stage's own reason, else one that came to the same score: never one that argues the other way."""
-    if decisive.reason:
-        return decisive.reason
-    for name in ("thinking", "explain"):
-        other = said.get(name)
-        if other is not None and other.score == decisive.score and other.reason:
-            return str(other.reason)
-    return NOT_APPLICABLE if decisive.applicable is False else ""
-
-
-def failure(outcome: Unscored, name: StageName, reason: str = "") -> Stage:
-    """A stage that came to nothing, and why."""
-    return Stage(stage=name, score=None, applicable=None, reason=reason, unscored=outcome)
+def _stage(name: StageName, completion: Completion) -> Stage:
+    failed = failure_of(completion)
+    if name in ("read", "polarity"):
+        if not completion.choice_logprobs:
+            return failure(failed or Unscored.ENGINE_ERROR, name, completion.error)
+        outcome = parse_read(completion.choice_logprobs)
+        if isinstance(outcome, Read):
+            return Stage(
+                stage=name,
+                score=outcome.score,
+                applicable=outcome.applicable if outcome.score else True,
+                p_pass=outcome.p_pass,
+                label_mass=outcome.label_mass,
+                margin=outcome.margin,
+            )
+        mass = sum(math.exp(value) for value in completion.choice_logprobs)
+        return failure(outcome, name).model_copy(update={"label_mass": mass})
+    answer: Answer | Unscored = failed or parse_answer(completion.text)
+    if isinstance(answer, Unscored):
+        return failure(answer, name, completion.error)
+    return Stage(stage=name, score=answer.score, applicable=answer.applicable, reason=answer.reason)

@@ -74,11 +74,15 @@ def main() -> None:
 def _judging_options(command: Any) -> Any:
     options = [
         click.option("--engine", default="auto", help="auto, vllm, server, hf or fake."),
-        click.option("--strategy", type=click.Choice(["explain", "joint", "read"]), default="explain"),
+        click.option("--strategy", type=click.Choice(["explain", "cascade", "read", "joint"]), default="explain"),
+        click.option(
+            "--reasons", type=click.Choice(["all", "failed"]), default="all", help="Cascade: what to ask why."
+        ),
+        click.option("--band", type=float, nargs=2, default=(0.3, 0.7), help="Cascade: the uncertain range of p_pass."),
         click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable."),
         click.option("--indicators", default="", help="Only these indicator ids, comma-separated."),
         click.option("--limit", type=click.IntRange(min=1), help="Judge at most this many records."),
-        click.option("--thinking", type=click.Choice(["off", "on"]), default="off", help="Qwen3's thinking mode."),
+        click.option("--thinking", type=click.Choice(["off", "on", "auto"]), default="off", help="Qwen3's thinking."),
         click.option("--thinking-budget", type=click.IntRange(min=0), default=1024, help="Thinking tokens an answer."),
         click.option("--keep-thinking", is_flag=True, help="Store the thinking text with each grade."),
         click.option("--seed", type=int, default=0),
@@ -143,6 +147,18 @@ def summary(folder: Path, as_json: bool) -> None:
     if not store.complete:
         click.echo(f"note: {folder} is not finished; this is what it holds so far.", err=True)
     echo_summary(summarize(store.verdicts()), as_json=as_json)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--band", type=float, nargs=2, required=True, help="The uncertain range of p_pass.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the verdicts decided anew here.")
+@click.option("--json", "as_json", is_flag=True)
+def replay(folder: Path, band: tuple[float, float], out: Path | None, as_json: bool) -> None:
+    """Decide a cascade run anew with another --band, from its stored stages: no model is asked."""
+    from localjudge.cli_run import replay_run
+
+    replay_run(folder, band, out, as_json=as_json)
 
 
 def utf8_streams() -> None:

@@ -21,7 +21,7 @@ from localjudge.rubric import load_rubric
 from localjudge.strategies import Settings, Strategy
 from localjudge.weights import resolve
 
-STRATEGIES = click.Choice(["explain", "joint", "read"])
+STRATEGIES = click.Choice(["cascade", "explain", "joint", "read"])
 PROGRESS_SECONDS = 15.0
 
 

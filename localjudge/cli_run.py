@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from localjudge.cli_options import engine_arguments
+from localjudge.decisions import Band, redecide
 from localjudge.errors import ConfigError, UsageError
 from localjudge.offline import check_local, go_offline
 from localjudge.records import TaskType
@@ -23,7 +24,8 @@ from localjudge.registry import demo_models, find_model, load_models
 from localjudge.report import render_summary
 from localjudge.rubric import Rubric, builtin_names, load_rubric
 from localjudge.run import Progress, RunRequest, RunResult, execute
-from localjudge.stats import Summary
+from localjudge.stats import Summary, summarize
+from localjudge.store import RunStore, write_verdicts
 from localjudge.strategies import Settings
 from localjudge.weights import LocalModel, pull_any, resolve
 
@@ -87,7 +89,12 @@ def _request(
     task_type: TaskType | None,
     on_bad_input: Any,
 ) -> RunRequest:
-    budget = options["thinking_budget"] if options["thinking"] == "on" else None
+    low, high = options["band"]
+    if not 0 <= low <= high <= 1:
+        raise UsageError(f"--band {low:g} {high:g} is not a range within 0 and 1.")
+    if options["thinking"] == "auto" and options["strategy"] != "cascade":
+        raise UsageError("--thinking auto needs --strategy cascade.", hint="Or give --thinking on.")
+    budget = options["thinking_budget"]
     if options["server_url"]:
         check_local(options["server_url"], options["allowed_hosts"])
     return RunRequest(
@@ -101,7 +108,10 @@ def _request(
         api_key=os.environ.get("LOCALJUDGE_API_KEY", ""),
         settings=Settings(
             strategy=options["strategy"],
-            thinking_budget=budget,
+            thinking_budget=budget if options["thinking"] == "on" else None,
+            doubt_budget=budget if options["thinking"] == "auto" else None,
+            reasons=options["reasons"],
+            band=Band(low, high),
             keep_thinking=options["keep_thinking"],
             seed=options["seed"],
         ),
@@ -253,3 +263,19 @@ def echo_summary(summary: Summary, *, as_json: bool) -> None:
         click.echo(json.dumps(summary.model_dump(mode="json"), ensure_ascii=False, indent=1))
     else:
         click.echo(render_summary(summary), nl=False)
+
+
+def replay_run(folder: Path, band: tuple[float, float], out: Path | None, *, as_json: bool) -> None:
+    """`localjudge replay`."""
+    low, high = band
+    if not 0 <= low <= high <= 1:
+        raise UsageError(f"--band {low:g} {high:g} is not a range within 0 and 1.")
+    store = RunStore.open(folder)
+    if store.plan().strategy != "cascade":
+        raise UsageError(
+            f"{folder} was judged with --strategy {store.plan().strategy}: it has no stages to decide from."
+        )
+    verdicts = [redecide(verdict, Band(low, high)) for verdict in store.verdicts()]
+    if out is not None:
+        write_verdicts(out, verdicts)
+    echo_summary(summarize(verdicts), as_json=as_json)

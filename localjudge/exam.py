@@ -47,14 +47,19 @@ class Pair(_Frozen):
 
     @model_validator(mode="after")
     def _has_two_sides(self) -> Pair:
-        by_message = self.message_pass is not None and self.message_fail is not None
-        by_time = None not in (self.message, self.send_time_pass, self.send_time_fail)
-        if by_message == by_time:
+        by_message = (self.message_pass, self.message_fail)
+        by_time = (self.message, self.send_time_pass, self.send_time_fail)
+        whole, empty = (by_message, by_time) if self.message_pass is not None else (by_time, by_message)
+        # Half of the other kind would make the sides differ in two things.
+        if None in whole or any(value is not None for value in empty):
             raise ValueError("give message_pass and message_fail, or message with send_time_pass and send_time_fail")
         return self
 
     def records(self) -> tuple[Record, Record]:
-        """The passing and the failing record, ids `<pair_id>:pass` and `<pair_id>:fail`."""
+        """The passing and the failing record, ids `<pair_id>:pass` and `<pair_id>:fail`.
+
+        Raises InputError for what no record may hold, and for sides that say the same.
+        """
         shared = {
             "task_type": self.task_type,
             "dialogue_history": self.dialogue_history,
@@ -65,10 +70,12 @@ class Pair(_Frozen):
         for side in ("pass", "fail"):
             own = {
                 "id": f"{self.pair_id}:{side}",
-                "message": getattr(self, f"message_{side}") or self.message,
-                "send_time": getattr(self, f"send_time_{side}") or self.send_time,
+                "message": self.message if self.message is not None else getattr(self, f"message_{side}"),
+                "send_time": self.send_time if self.message is None else getattr(self, f"send_time_{side}"),
             }
             sides.append(parse_record(shared | own))
+        if sides[0].content_json() == sides[1].content_json():
+            raise InputError("both sides are the same.", hint="They must differ in the message or the time of sending.")
         return sides[0], sides[1]
 
 
@@ -129,7 +136,8 @@ def read_pairs(path: Path, rubrics: Mapping[TaskType, Rubric]) -> list[Pair]:
     pairs: list[Pair] = []
     seen: set[str] = set()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a message may hold a line separator that ends no line of the file.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 ({type(error).__name__}).") from error
     for number, line in enumerate(lines, start=1):
@@ -145,9 +153,10 @@ def _read_pair(line: str, where: str, rubrics: Mapping[TaskType, Rubric], seen: 
         pair = Pair.model_validate(json.loads(line))
         pair.records()
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{where}: {'.'.join(map(str, first['loc']))} {first['msg']}.") from error
-    except ValueError as error:
+        first = error.errors(include_url=False)[0]
+        told = first["msg"].removeprefix("Value error, ")
+        raise InputError(": ".join([where, *map(str, first["loc"]), told]) + ".") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON.") from error
     except InputError as error:
         raise InputError(f"{where}: {error.problem}", hint=error.hint) from error

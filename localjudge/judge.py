@@ -7,13 +7,21 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
+from localjudge.cascade import CascadeCase
 from localjudge.engines.base import Engine, Request
 from localjudge.errors import UsageError
 from localjudge.prompts import Prompts
 from localjudge.records import Record, TaskType
 from localjudge.rubric import Rubric
-from localjudge.strategies import CASES, Case, Settings
+from localjudge.strategies import Case, ExplainCase, JointCase, ReadCase, Settings, Strategy
 from localjudge.verdicts import Verdict
+
+CASES: Mapping[Strategy, type[Case]] = {
+    "cascade": CascadeCase,
+    "read": ReadCase,
+    "explain": ExplainCase,
+    "joint": JointCase,
+}
 
 
 class Judge:

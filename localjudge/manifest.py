@@ -51,6 +51,9 @@ class Plan(_Frozen):
     engine_options: dict[str, Any]
     strategy: str
     thinking_budget: int | None
+    doubt_budget: int | None
+    reasons: str
+    band: tuple[float, float]
     keep_thinking: bool
     seed: int
     prompt_digest: str

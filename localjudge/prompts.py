@@ -29,9 +29,7 @@ _WEEKDAYS = "一二三四五六日"
 class Prompts:
     """The prompt templates, compiled once."""
 
-    names = ("system", "record", "explain", "joint", "read")
-    read_prefill = ""
-    """What the answer of a read already begins with."""
+    names = ("system", "record", "explain", "joint", "read", "polarity")
 
     def __init__(self) -> None:
         environment = ImmutableSandboxedEnvironment(
@@ -70,6 +68,11 @@ class Prompts:
     def read(self, rubric: Rubric, indicator: Indicator) -> Part:
         """The one-word question for one indicator, to stand behind the record."""
         return self._tail("read", rubric, indicator)
+
+    def polarity(self, reason: str) -> Message:
+        """The question what a reason says, by itself. The reason is data: it may quote a hostile record."""
+        self._texts = []
+        return Message("user", tuple(self._split(self._templates["polarity"].render(reason=reason).strip())))
 
     def joint(self, rubric: Rubric) -> Part:
         """The question for all indicators at once, to stand behind the record."""

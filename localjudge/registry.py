@@ -7,6 +7,7 @@ engine loads them.
 from __future__ import annotations
 
 import difflib
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -177,7 +178,9 @@ class ModelSpec(_Frozen):
 
 
 def load_models(path: Path | None = None) -> dict[str, ModelSpec]:
-    """Every entry of models.yaml by name, in file order. Without a path: the packaged file, else the checkout's.
+    """Every entry of models.yaml by name, in file order.
+
+    Without a path: the file that LOCALJUDGE_MODELS_FILE names, else the packaged one, else the checkout's.
 
     Raises ConfigError naming file, entry and fault.
     """
@@ -220,6 +223,8 @@ def _load(path: Path | None) -> tuple[dict[str, ModelSpec], tuple[str, ...]]:
 
 def _read(path: Path | None) -> tuple[str, str]:
     packaged = resources.files("localjudge") / "models.yaml"
+    if path is None and os.environ.get("LOCALJUDGE_MODELS_FILE"):
+        path = Path(os.environ["LOCALJUDGE_MODELS_FILE"])
     if path is None and packaged.is_file():
         return packaged.read_text(encoding="utf-8"), "models.yaml"
     file = path or Path(__file__).resolve().parent.parent / "models.yaml"

@@ -49,11 +49,13 @@ def _task_table(task: TaskSummary, columns: int) -> Table:
 
 
 def _task_line(task: TaskSummary) -> str:
+    contradictions = sum(row.contradictions for row in task.indicators)
+    contradicting = f" {contradictions} reasons argue against their own score." if contradictions else ""
     coverage = percent(task.scored / task.max_score if task.max_score else None)
     return (
         f"{task.rubric}: {task.total_score} of {task.scored} scored indicators pass ({percent(task.pass_rate)}), "
         f"{task.not_applicable} of them because they do not apply; "
-        f"coverage {task.scored}/{task.max_score} ({coverage})."
+        f"coverage {task.scored}/{task.max_score} ({coverage}).{contradicting}"
     )
 
 
@@ -79,7 +81,7 @@ def _reasons(row: IndicatorSummary) -> str:
 def render_exam(result: ExamResult, *, title: str, width: int = 120) -> str:
     """An exam's figures overall and for each indicator; intervals only overall, where there are pairs enough."""
     target = io.StringIO()
-    console = Console(file=target, width=width, color_system=None, highlight=False, markup=False)
+    console = Console(file=target, width=width, color_system=None, highlight=False, markup=False, emoji=False)
     overall = result.overall
     console.print(f"{title}: {overall.pairs} pairs, {overall.covered} with both sides scored, {overall.ties} ties")
     for name, figure in (

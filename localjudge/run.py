@@ -166,6 +166,9 @@ def make_plan(request: RunRequest, engine_name: str, checked: CheckedInput) -> P
         engine_options=request.engine_options,
         strategy=settings.strategy,
         thinking_budget=settings.thinking_budget,
+        doubt_budget=settings.doubt_budget,
+        reasons=settings.reasons,
+        band=settings.band,
         keep_thinking=settings.keep_thinking,
         seed=settings.seed,
         prompt_digest=Prompts().digest,
@@ -222,7 +225,9 @@ def _work(
 
 
 def _check_thinking(request: RunRequest, engine_name: str) -> None:
-    if request.settings.thinking_budget is None or engine_name == "fake" or request.model is None:
+    settings = request.settings
+    asked = settings.thinking_budget is not None or settings.doubt_budget is not None
+    if not asked or engine_name == "fake" or request.model is None:
         return
     if not request.model.spec.thinking:
         raise UsageError(

@@ -28,6 +28,8 @@ class IndicatorSummary(_Frozen):
     not_applicable: int
     unscored: dict[str, int]
     """Why there is no score -> how many."""
+    contradictions: int = 0
+    """Grades whose reason argues against their own score; they count as scored."""
 
     @property
     def pass_rate(self) -> float | None:
@@ -107,6 +109,8 @@ def _counted(grade: Grade) -> list[str]:
         names.append("passed")
     if grade.applicable is False:
         names.append("not_applicable")
+    if grade.contradiction:
+        names.append("contradiction")
     return names
 
 
@@ -120,6 +124,7 @@ def _task(task_type: TaskType, tally: _Tally) -> TaskSummary:
             scored=counts["scored"],
             passed=counts["passed"],
             not_applicable=counts["not_applicable"],
+            contradictions=counts["contradiction"],
             unscored={
                 name.removeprefix("unscored:"): count
                 for name, count in sorted(counts.items())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -122,6 +122,14 @@ class RunStore:
             os.fsync(file.fileno())
         except OSError as error:
             raise _cannot("write", self.folder, error) from error
+
+
+def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
+    """Verdicts as a file of their own, whole or not at all. Raises StoreError when it cannot be written."""
+    try:
+        _write_whole(path, "".join(verdict.model_dump_json() + "\n" for verdict in verdicts))
+    except OSError as error:
+        raise _cannot("write", path, error) from error
 
 
 def _pretty(model: BaseModel) -> str:

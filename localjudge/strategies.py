@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from localjudge.decisions import DEFAULT_BAND, Band, Reasons
 from localjudge.engines.base import Completion, Message, Part, Request
 from localjudge.prompts import Prompts
 from localjudge.records import Record
@@ -32,7 +33,7 @@ from localjudge.verdicts import (
     schema_text,
 )
 
-Strategy = Literal["explain", "joint", "read"]
+Strategy = Literal["cascade", "read", "explain", "joint"]
 
 EXPLAIN_TOKENS = 96
 """First token limit of a one-indicator answer; the second try has twice that, which the longest reason fits."""
@@ -49,6 +50,12 @@ class Settings:
     """None: thinking off. n >= 0: at most n thinking tokens for each answer."""
     keep_thinking: bool = False
     seed: int = 0
+    reasons: Reasons = "all"
+    """Cascade: a reason for every indicator, or only where the read fails or is uncertain."""
+    band: Band = DEFAULT_BAND
+    """Cascade: where a read alone is too uncertain to decide."""
+    doubt_budget: int | None = None
+    """Cascade: thinking tokens for an indicator whose stages leave a doubt; None leaves the doubt alone."""
 
 
 class Case(ABC):
@@ -75,13 +82,27 @@ class Case(ABC):
     def verdict(self) -> Verdict | None:
         """The verdict, once all completions are in."""
 
-    def _ask(self, name: str, tail: Part, schema: str, max_tokens: int) -> Request:
+    def explain_request(self, indicator: Indicator, name: str, thinking_budget: int | None) -> Request:
+        """Asks for a reason and a score."""
+        tail = self._prompts.explain(self.rubric, indicator)
+        request = self._ask(name, tail, EXPLAIN_TOKENS)
+        return replace(request, schema=schema_text(answer_schema()), thinking_budget=thinking_budget)
+
+    def read_request(self, indicator: Indicator, name: str) -> Request:
+        """Asks for one word, and reads how likely each of the labels is."""
+        request = self._ask(name, self._prompts.read(self.rubric, indicator), 1)
+        return replace(request, choices=READ_LABELS)
+
+    def polarity_request(self, reason: str, name: str) -> Request:
+        """Asks what a reason says, seen alone: without the record, the indicator or the score."""
+        request = self._ask(name, Part(""), 1)
+        return replace(request, messages=(self._prompts.polarity(reason),), choices=READ_LABELS)
+
+    def _ask(self, name: str, tail: Part, max_tokens: int) -> Request:
         return Request(
             id=f"{self._key}/{name}",
             messages=(self._system, Message("user", (*self._parts, tail))),
-            schema=schema,
             max_tokens=max_tokens,
-            thinking_budget=self._settings.thinking_budget,
             seed=self._settings.seed,
         )
 
@@ -136,9 +157,8 @@ class ExplainCase(Case):
         self._grades: dict[str, Grade] = {}
         self._asked: dict[str, Request] = {}
         self._indicators = {indicator.id: indicator for indicator in self.rubric.indicators}
-        schema = schema_text(answer_schema())
         requests = [
-            self._ask(indicator.id, self._prompts.explain(self.rubric, indicator), schema, EXPLAIN_TOKENS)
+            self.explain_request(indicator, indicator.id, self._settings.thinking_budget)
             for indicator in self.rubric.indicators
         ]
         self._asked = {request.id: request for request in requests}
@@ -147,11 +167,11 @@ class ExplainCase(Case):
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
         request = self._asked.pop(completion.request_id)
-        if completion.finish_reason == "length" and (again := _second_try(request)):
+        if completion.finish_reason == "length" and (again := second_try(request)):
             self._asked[again.id] = again
             return [again]
         indicator = self._indicators[request.id.removeprefix(f"{self._key}/").removesuffix("+")]
-        outcome = _failure(completion) or parse_answer(completion.text)
+        outcome = failure_of(completion) or parse_answer(completion.text)
         self._grades[indicator.id] = self._grade(indicator, outcome, completion)
         return []
 
@@ -165,7 +185,7 @@ class ReadCase(Case):
     def open(self) -> list[Request]:
         self._grades: dict[str, Grade] = {}
         self._indicators = {indicator.id: indicator for indicator in self.rubric.indicators}
-        return [self._read(indicator) for indicator in self.rubric.indicators]
+        return [self.read_request(indicator, indicator.id) for indicator in self.rubric.indicators]
 
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
@@ -174,16 +194,12 @@ class ReadCase(Case):
             outcome = parse_read(completion.choice_logprobs)
             mass = sum(math.exp(value) for value in completion.choice_logprobs)
         else:
-            outcome, mass = _failure(completion) or Unscored.ENGINE_ERROR, None
+            outcome, mass = failure_of(completion) or Unscored.ENGINE_ERROR, None
         self._grades[indicator.id] = self._grade_read(indicator, outcome, mass, completion)
         return []
 
     def verdict(self) -> Verdict | None:
         return self._whole(self._grades)
-
-    def _read(self, indicator: Indicator) -> Request:
-        request = self._ask(indicator.id, self._prompts.read(self.rubric, indicator), "", 1)
-        return replace(request, schema=None, choices=READ_LABELS, prefill=self._prompts.read_prefill)
 
     def _grade_read(
         self, indicator: Indicator, outcome: Read | Unscored, mass: float | None, completion: Completion
@@ -209,18 +225,18 @@ class JointCase(Case):
     def open(self) -> list[Request]:
         self._grades: dict[str, Grade] = {}
         tokens = JOINT_TOKENS * len(self.rubric.indicators)
-        self._request = self._ask(
-            "joint", self._prompts.joint(self.rubric), schema_text(joint_schema(self.rubric)), tokens
-        )
+        asked = self._ask("joint", self._prompts.joint(self.rubric), tokens)
+        budget = self._settings.thinking_budget
+        self._request = replace(asked, schema=schema_text(joint_schema(self.rubric)), thinking_budget=budget)
         return [self._request]
 
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
-        if completion.finish_reason == "length" and (again := _second_try(self._request)):
+        if completion.finish_reason == "length" and (again := second_try(self._request)):
             self._request = again
             return [again]
         ids = tuple(indicator.id for indicator in self.rubric.indicators)
-        failure = _failure(completion)
+        failure = failure_of(completion)
         outcomes: dict[str, Answer | Unscored]
         if failure is Unscored.TRUNCATED:
             outcomes = parse_cut_joint(completion.text, ids)
@@ -236,15 +252,14 @@ class JointCase(Case):
         return self._whole(self._grades)
 
 
-CASES: Mapping[Strategy, type[Case]] = {"explain": ExplainCase, "joint": JointCase, "read": ReadCase}
-
-
-def _second_try(request: Request) -> Request | None:
+def second_try(request: Request) -> Request | None:
+    """The same request with twice the room, once; None for one that already had it."""
     if request.id.endswith("+"):
         return None
     return replace(request, id=f"{request.id}+", max_tokens=request.max_tokens * 2)
 
 
-def _failure(completion: Completion) -> Unscored | None:
+def failure_of(completion: Completion) -> Unscored | None:
+    """What a completion that did not finish means for its indicators; None for one that did."""
     failures = {"length": Unscored.TRUNCATED, "too_long": Unscored.TOO_LONG, "error": Unscored.ENGINE_ERROR}
     return failures.get(completion.finish_reason)

@@ -48,8 +48,10 @@ ENGINES = {
 # Question side: never a concrete engine, the store, the command line.
 QUESTIONS = {
     "prompts": "engines.base records rubric",
-    "strategies": "engines.base prompts records rubric verdicts",
-    "judge": "engines.base errors prompts records rubric strategies verdicts",
+    "decisions": "verdicts",
+    "strategies": "decisions engines.base prompts records rubric verdicts",
+    "cascade": "decisions engines.base rubric strategies verdicts",
+    "judge": "cascade engines.base errors prompts records rubric strategies verdicts",
 }
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
@@ -70,11 +72,11 @@ DOOR = {
     "agent": "engines errors judge offline records registry rubric weights",
     "cli": "cli_exam cli_machine cli_models cli_rubrics cli_run errors stats store",
     "cli_options": "errors registry strict_yaml",
-    "cli_run": "cli_options errors offline records registry report rubric run stats strategies weights",
+    "cli_run": "cli_options decisions errors offline records registry report rubric run stats store strategies weights",
     "cli_exam": "engines errors exam examine offline registry report rubric strategies weights",
     "cli_models": "errors registry weights",
     "cli_rubrics": "rubric verdicts",
-    "cli_machine": "cli_options machine offline registry weights",
+    "cli_machine": "cli_options engines.vllm_offline machine offline registry weights",
     "": "agent errors judge records rubric strategies verdicts",
     "__main__": "cli",
 }

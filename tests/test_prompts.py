@@ -106,12 +106,12 @@ def test_reply_and_push_are_introduced_differently() -> None:
 
 
 @pytest.mark.parametrize("name", ["push", "reply"])
-def test_each_indicator_is_asked_with_its_title_and_both_scores(name: str) -> None:
+def test_each_indicator_is_asked_with_its_criterion_and_both_scores(name: str) -> None:
     prompts, rubric = Prompts(), load_rubric(name)
     tails = [prompts.explain(rubric, indicator) for indicator in rubric.indicators]
     for tail, indicator in zip(tails, rubric.indicators, strict=True):
         assert not tail.data
-        for piece in (indicator.title, indicator.criterion, indicator.pass_when, indicator.fail_when):
+        for piece in (indicator.criterion, indicator.pass_when, indicator.fail_when):
             assert piece in tail.text
         assert ("不适用：" in tail.text) == bool(indicator.not_applicable_when)
     assert len(set(tails)) == len(tails)

@@ -191,3 +191,13 @@ def test_yaml_that_would_make_objects_or_never_end_is_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=r"some\.yaml"):
             load_yaml(text, "some.yaml")
+
+
+def test_a_models_file_named_in_the_environment_is_the_one_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(__file__).parent.parent / "models.yaml"
+    own = tmp_path / "own.yaml"
+    own.write_text(source.read_text(encoding="utf-8").replace("qwen3-8b:", "our-own:"), encoding="utf-8")
+    monkeypatch.setenv("LOCALJUDGE_MODELS_FILE", str(own))
+    assert "our-own" in load_models() and "qwen3-8b" not in load_models()
