@@ -73,6 +73,8 @@ class CascadeCase(Case):
             stages=stages,
         )
         grade = regrade(undecided, self._settings.band)
+        if grade.decided_by == "explain" and self._settings.thinking_budget is not None:
+            grade = grade.model_copy(update={"source": "thinking"})
         said = {stage.stage: stage for stage in stages}
         stage = reasoned(said)
         if stage is None or stage.score is None:

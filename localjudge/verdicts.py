@@ -54,6 +54,10 @@ MIN_LABEL_MASS = 0.5
 """Below this share of the next-token probability on the three labels, the model was not answering the question."""
 
 
+_LOGPROB_FLOOR = -1e6
+"""Stands in for minus infinity: no chance at all, and still a number to subtract."""
+
+
 class Read(_Frozen):
     """What a one-token read says. Uncalibrated: `p_pass` orders messages well before it means a frequency."""
 
@@ -262,13 +266,15 @@ def parse_cut_joint(text: str, ids: tuple[str, ...]) -> dict[str, Answer | Unsco
 
 def parse_read(logprobs: tuple[float, ...]) -> Read | Unscored:
     """Reads the log-probabilities of READ_LABELS as the next token; OFF_LABEL when their mass is too small."""
-    met, not_met, not_applicable = (math.exp(value) for value in logprobs)
+    # Engines report a token they gave no chance as minus infinity; a floor keeps every figure finite.
+    floored = [max(value, _LOGPROB_FLOOR) for value in logprobs]
+    met, not_met, not_applicable = (math.exp(value) for value in floored)
     mass = met + not_met + not_applicable
-    if mass < MIN_LABEL_MASS:
+    if not mass >= MIN_LABEL_MASS:
         return Unscored.OFF_LABEL
     # From the logs and not from the ratio: a margin of 40 is a ratio of exactly 1.
-    passing = max(logprobs[0], logprobs[2]) + math.log1p(math.exp(-abs(logprobs[0] - logprobs[2])))
-    margin = passing - logprobs[1]
+    passing = max(floored[0], floored[2]) + math.log1p(math.exp(-abs(floored[0] - floored[2])))
+    margin = passing - floored[1]
     return Read(
         p_pass=(met + not_applicable) / mass,
         label_mass=min(mass, 1.0),

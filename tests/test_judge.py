@@ -95,7 +95,7 @@ def test_every_answer_lands_at_its_own_record_and_indicator() -> None:
     def script(request: Request) -> Completion:
         shown = "".join(part.text for message in request.messages for part in message.parts)
         number = next(part.text for part in request.messages[-1].parts if part.text.startswith("第")).strip("第条消息")
-        asked = next(i.id for i in SMALL.indicators if i.title in shown)
+        asked = next(i.id for i in SMALL.indicators if i.criterion in shown)
         return Completion(request.id, answer(1, f"记录{number}指标{asked}"), "stop")
 
     judge = Judge(Shuffled(script, capacity=5), {"push": SMALL})
@@ -258,7 +258,7 @@ def test_what_is_no_answer_is_unscored_with_its_reason(strategy: Strategy, scrip
 
 def test_one_bad_answer_costs_its_indicator_alone() -> None:
     def script(request: Request) -> Completion:
-        bad = SMALL.indicators[1].title in request.messages[-1].parts[-1].text
+        bad = SMALL.indicators[1].criterion in request.messages[-1].parts[-1].text
         return Completion(request.id, "坏" if bad else answer(1), "stop")
 
     assert [grade.score for grade in judge_one(script).detail] == [1, None, 1]
