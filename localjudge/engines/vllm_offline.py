@@ -37,7 +37,7 @@ class VLLMOffline(Backend):
             "seed": 0,
             "enable_prefix_caching": True,
             "disable_log_stats": True,
-            **(cpu_options() | {"max_num_seqs": 32} if on_cpu else _GPU_OPTIONS),
+            **(cpu_options() | {"max_num_seqs": 64} if on_cpu else _GPU_OPTIONS),
             **options,
             "structured_outputs_config": {"backend": BACKEND},
             "generation_config": "vllm",
