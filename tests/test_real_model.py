@@ -63,8 +63,8 @@ def test_explain_judges_real_conversations_with_valid_answers(pulled: str, tmp_p
     assert usage["cached_tokens"] > 0.5 * usage["prompt_tokens"]
 
 
-def test_joint_does_not_fail_on_compile_time(pulled: str, tmp_path: Path) -> None:
-    verdicts, _, _ = judge(tmp_path, "--limit", "1", "--strategy", "joint")
+def test_joint_judges_several_indicators_in_one_answer(pulled: str, tmp_path: Path) -> None:
+    verdicts, _, _ = judge(tmp_path, "--limit", "1", "--strategy", "joint", "--indicators", "1.1,2.1,2.2,3.1,5.4,7.5")
     (verdict,) = verdicts
     assert all(grade["unscored"] != Unscored.ENGINE_ERROR for grade in verdict["detail"])
     assert verdict["scored"] > 0
