@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -191,6 +192,14 @@ def test_yaml_that_would_make_objects_or_never_end_is_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=r"some\.yaml"):
             load_yaml(text, "some.yaml")
+
+
+def test_what_another_library_does_to_pyyaml_does_not_reach_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    for letter in "0123456789":
+        monkeypatch.setitem(yaml.SafeLoader.yaml_implicit_resolvers, letter, [])
+    assert load_yaml("12", "some.yaml") == 12
+    with pytest.raises(ConfigError, match=r"some\.yaml"):
+        load_yaml("2024-99-99", "some.yaml")
 
 
 def test_a_models_file_named_in_the_environment_is_the_one_that_counts(
