@@ -12,10 +12,6 @@ from localjudge.errors import ConfigError
 class _StrictLoader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice, which plain YAML would silently resolve to the last one."""
 
-    # Tables of its own: PyYAML's are shared by the whole process, and libraries that come with an engine edit them.
-    yaml_implicit_resolvers = dict((key, list(value)) for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items())
-    yaml_constructors = dict(yaml.SafeLoader.yaml_constructors)
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
@@ -24,6 +20,13 @@ class _StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# Tables of its own: PyYAML's are shared by the whole process, and libraries that come with an engine edit them.
+_StrictLoader.yaml_constructors = dict(yaml.SafeLoader.yaml_constructors)
+_StrictLoader.yaml_implicit_resolvers = {
+    key: list(resolvers) for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def load_yaml(text: str, where: str) -> object:
