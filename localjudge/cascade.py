@@ -4,13 +4,22 @@ where the two leave a doubt. What the stages said is kept with every grade; who 
 
 from __future__ import annotations
 
-import math
-
 from localjudge.decisions import contradicts, failure, reasoned, regrade, wants_reason, wants_thinking
 from localjudge.engines.base import Completion, Request
 from localjudge.rubric import Indicator
 from localjudge.strategies import Case, failure_of, second_try
-from localjudge.verdicts import Answer, Grade, Read, Stage, StageName, Unscored, Verdict, parse_answer, parse_read
+from localjudge.verdicts import (
+    Answer,
+    Grade,
+    Read,
+    Stage,
+    StageName,
+    Unscored,
+    Verdict,
+    label_mass,
+    parse_answer,
+    parse_read,
+)
 
 
 class CascadeCase(Case):
@@ -102,8 +111,7 @@ def _stage(name: StageName, completion: Completion) -> Stage:
                 label_mass=outcome.label_mass,
                 margin=outcome.margin,
             )
-        mass = sum(math.exp(value) for value in completion.choice_logprobs)
-        return failure(outcome, name).model_copy(update={"label_mass": mass})
+        return failure(outcome, name).model_copy(update={"label_mass": label_mass(completion.choice_logprobs)})
     answer: Answer | Unscored = failed or parse_answer(completion.text)
     if isinstance(answer, Unscored):
         return failure(answer, name, completion.error)

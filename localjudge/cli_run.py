@@ -89,9 +89,7 @@ def _request(
     task_type: TaskType | None,
     on_bad_input: Any,
 ) -> RunRequest:
-    low, high = options["band"]
-    if not 0 <= low <= high <= 1:
-        raise UsageError(f"--band {low:g} {high:g} is not a range within 0 and 1.")
+    band = _band(options["band"])
     if options["thinking"] == "auto" and options["strategy"] != "cascade":
         raise UsageError("--thinking auto needs --strategy cascade.", hint="Or give --thinking on.")
     budget = options["thinking_budget"]
@@ -111,7 +109,7 @@ def _request(
             thinking_budget=budget if options["thinking"] == "on" else None,
             doubt_budget=budget if options["thinking"] == "auto" else None,
             reasons=options["reasons"],
-            band=Band(low, high),
+            band=band,
             keep_thinking=options["keep_thinking"],
             seed=options["seed"],
         ),
@@ -120,6 +118,13 @@ def _request(
         default_task_type=task_type,
         labels={path: STDIN for path in paths if path.name == SPOOL},
     )
+
+
+def _band(values: tuple[float, float]) -> Band:
+    low, high = values
+    if not 0 <= low <= high <= 1:
+        raise UsageError(f"--band {low:g} {high:g} is not a range within 0 and 1.")
+    return Band(low, high)
 
 
 def _rubrics(names: tuple[str, ...], indicators: str) -> dict[TaskType, Rubric]:
@@ -267,15 +272,13 @@ def echo_summary(summary: Summary, *, as_json: bool) -> None:
 
 def replay_run(folder: Path, band: tuple[float, float], out: Path | None, *, as_json: bool) -> None:
     """`localjudge replay`."""
-    low, high = band
-    if not 0 <= low <= high <= 1:
-        raise UsageError(f"--band {low:g} {high:g} is not a range within 0 and 1.")
+    chosen = _band(band)
     store = RunStore.open(folder)
     if store.plan().strategy != "cascade":
         raise UsageError(
             f"{folder} was judged with --strategy {store.plan().strategy}: it has no stages to decide from."
         )
-    verdicts = [redecide(verdict, Band(low, high)) for verdict in store.verdicts()]
+    verdicts = [redecide(verdict, chosen) for verdict in store.verdicts()]
     if out is not None:
         write_verdicts(out, verdicts)
     echo_summary(summarize(verdicts), as_json=as_json)

@@ -4,7 +4,6 @@ a `Case` hands out requests and takes completions until its verdict is whole.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from localjudge.verdicts import (
     Verdict,
     answer_schema,
     joint_schema,
+    label_mass,
     parse_answer,
     parse_cut_joint,
     parse_joint,
@@ -192,7 +192,7 @@ class ReadCase(Case):
         indicator = self._indicators[completion.request_id.removeprefix(f"{self._key}/")]
         if completion.choice_logprobs:
             outcome = parse_read(completion.choice_logprobs)
-            mass = sum(math.exp(value) for value in completion.choice_logprobs)
+            mass = label_mass(completion.choice_logprobs)
         else:
             outcome, mass = failure_of(completion) or Unscored.ENGINE_ERROR, None
         self._grades[indicator.id] = self._grade_read(indicator, outcome, mass, completion)

@@ -264,6 +264,11 @@ def parse_cut_joint(text: str, ids: tuple[str, ...]) -> dict[str, Answer | Unsco
     return {wanted: found.get(wanted, Unscored.TRUNCATED) for wanted in ids}
 
 
+def label_mass(logprobs: tuple[float, ...]) -> float:
+    """How much of the next-token probability a read's labels hold."""
+    return sum(math.exp(value) for value in logprobs)
+
+
 def parse_read(logprobs: tuple[float, ...]) -> Read | Unscored:
     """Reads the log-probabilities of READ_LABELS as the next token; OFF_LABEL when their mass is too small."""
     # Engines report a token they gave no chance as minus infinity; a floor keeps every figure finite.

@@ -40,6 +40,16 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def own_home(tmp_path: Path) -> Iterator[None]:
+    """A cache folder of the test's own; whatever a command sets in the environment is undone afterwards."""
+    before = dict(os.environ)
+    os.environ["LOCALJUDGE_HOME"] = str(tmp_path / "home")
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> Path:
     """Folder of a tiny random Qwen3 with the real tokenizer, made once and kept beside the checkout's caches."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -306,13 +305,7 @@ def test_the_runs_own_band_reproduces_every_grade(
     assert Counter(asked(requests)).keys() == {stage.stage for stage in only_grade(verdict).stages}
 
 
-@pytest.fixture(autouse=True)
-def restored_environment(tmp_path: Path) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ["LOCALJUDGE_HOME"] = str(tmp_path / "home")
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 def call(*arguments: str | Path) -> Result:

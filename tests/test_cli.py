@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,7 @@ ROOT = Path(__file__).parent.parent
 FAKE = ("--engine", "fake")
 
 
-@pytest.fixture(autouse=True)
-def restored_environment(tmp_path: Path) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ["LOCALJUDGE_HOME"] = str(tmp_path / "home")
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 def call(*arguments: str | Path) -> Result:

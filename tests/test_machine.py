@@ -9,7 +9,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,7 @@ from localjudge.weights import LocalModel
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(autouse=True)
-def restored_environment(tmp_path: Path) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ["LOCALJUDGE_HOME"] = str(tmp_path / "home")
-    yield
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 @pytest.fixture
