@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from command_line import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localjudge.cli import main
 from localjudge.decisions import Band, redecide
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine
@@ -306,10 +305,6 @@ def test_the_runs_own_band_reproduces_every_grade(
 
 
 pytestmark = pytest.mark.usefixtures("own_home")
-
-
-def call(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from command_line import FAKE, ROOT, call, line, process
 
-from localjudge.cli import main
 from localjudge.rubric import load_rubric
 
-ROOT = Path(__file__).parent.parent
-FAKE = ("--engine", "fake")
-
-
 pytestmark = pytest.mark.usefixtures("own_home")
-
-
-def call(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def process(*arguments: str | Path, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "localjudge", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=60,
-        check=False,
-    )
-
-
-def line(name: str | None = "good", task: Any = "push", **fields: Any) -> bytes:
-    record = {"task_type": task, "message": f"消息{name}"} | ({"id": name} if name else {}) | fields
-    kept = {key: value for key, value in record.items() if value is not ...}
-    return json.dumps(kept, ensure_ascii=False).encode() + b"\n"
 
 
 @pytest.fixture
