@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from localjudge.engines import choose_engine, open_engine
+from localjudge.engine_choice import EngineChoice
 from localjudge.errors import UsageError
 from localjudge.judge import Judge
-from localjudge.offline import check_local, go_offline
+from localjudge.offline import go_offline
 from localjudge.records import TaskType, parse_record
-from localjudge.registry import load_models
-from localjudge.rubric import load_rubric
-from localjudge.weights import resolve
+from localjudge.rubric import builtin_rubrics
 
 _CODES: dict[object, TaskType] = {0: "reply", 1: "push", "0": "reply", "1": "push", "reply": "reply", "push": "push"}
 
@@ -25,24 +23,8 @@ def open_judge(model: str, engine: str = "auto") -> Judge:
     Raises UsageError, ConfigError or EngineError when it cannot be opened.
     """
     go_offline()
-    kind = choose_engine(engine)
-    rubrics = {pack.task_type: pack for pack in (load_rubric("reply"), load_rubric("push"))}
-    if kind == "fake":
-        return Judge(open_engine("fake", None, name="fake"), rubrics)
-    local = resolve(model, load_models())
-    url = os.environ.get("LOCALJUDGE_SERVER_URL", "")
-    if url:
-        check_local(url)
-    options = local.spec.vllm_options if kind == "vllm" else {}
-    opened = open_engine(
-        kind,
-        local.path,
-        name=local.spec.name,
-        options=options,
-        server_url=url,
-        api_key=os.environ.get("LOCALJUDGE_API_KEY", ""),
-    )
-    return Judge(opened, rubrics)
+    choice = EngineChoice.of(engine, {}, os.environ.get("LOCALJUDGE_SERVER_URL", ""))
+    return Judge(choice.open(choice.find_model(model)), builtin_rubrics())
 
 
 @lru_cache(maxsize=1)

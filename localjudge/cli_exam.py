@@ -3,65 +3,55 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from localjudge.engines import choose_engine, open_engine
+from localjudge.cli_options import STRATEGIES, asking_options, engine_choice, engine_options, rubrics, settings
 from localjudge.errors import UsageError
-from localjudge.exam import compare, packaged_exam, read_pairs
+from localjudge.exam import Pair, compare, packaged_exam, read_pairs
 from localjudge.examine import take_exam
-from localjudge.offline import check_local, go_offline
-from localjudge.registry import load_models
+from localjudge.offline import go_offline
 from localjudge.report import render_comparison, render_exam
-from localjudge.rubric import load_rubric
-from localjudge.strategies import Settings, Strategy
-from localjudge.weights import resolve
+from localjudge.strategies import Strategy
 
-STRATEGIES = click.Choice(["cascade", "explain", "joint", "read"])
 PROGRESS_SECONDS = 15.0
 
 
 @click.command()
 @click.argument("pairs_file", metavar="[PAIRS.jsonl]", type=click.Path(path_type=Path), required=False)
 @click.option("--model", "model_name", help="Name in models.yaml, or a folder.")
-@click.option("--engine", default="auto", help="auto, vllm, server, hf or fake.")
-@click.option("--strategy", type=STRATEGIES, default="explain")
 @click.option(
     "--compare", "compared", type=STRATEGIES, nargs=2, help="Two strategies side by side, with a paired test."
 )
+@click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
 @click.option("--indicators", default="", help="Only pairs on these indicator ids, comma-separated.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many pairs.")
-@click.option("--max-model-len", type=click.IntRange(min=256), help="Context length in tokens.")
-@click.option("--server-url", default="", help="Address of a self-hosted vllm serve.")
-@click.option("--allow-host", "allowed_hosts", multiple=True, help="A server host of yours off this machine.")
+@asking_options
+@engine_options
 @click.option("--json", "as_json", is_flag=True)
 def exam(
     pairs_file: Path | None,
     model_name: str | None,
-    engine: str,
     strategy: Strategy,
     compared: tuple[Strategy, Strategy] | None,
+    rubric_names: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
     """Examine a model on minimal pairs (the packaged development exam unless PAIRS.jsonl is given)."""
     go_offline()
-    rubrics = {pack.task_type: pack for pack in (load_rubric("reply"), load_rubric("push"))}
-    wanted = {part.strip() for part in options["indicators"].split(",") if part.strip()}
-    pairs = [
-        pair for pair in read_pairs(pairs_file or packaged_exam(), rubrics) if not wanted or pair.indicator in wanted
-    ][: options["limit"]]
-    if not pairs:
-        raise UsageError("no pair is about the indicators asked for.", hint="Check --indicators.")
+    packs = rubrics(rubric_names, "")
+    pairs = _wanted(read_pairs(pairs_file or packaged_exam(), packs), options["indicators"])[: options["limit"]]
+    asked = {name: settings(options, name) for name in dict.fromkeys(compared or (strategy,))}
+    choice = engine_choice(options)
     results = {}
-    with _engine(model_name, engine, options) as opened:
-        for name in dict.fromkeys(compared or (strategy,)):
+    with choice.open(choice.find_model(model_name)) as opened:
+        for name, chosen in asked.items():
             clock = time.monotonic()
-            result, usage = take_exam(opened, rubrics, pairs, Settings(strategy=name), _Progress())
+            result, usage = take_exam(opened, packs, pairs, chosen, _Progress())
             results[name] = result
             if not as_json:
                 click.echo(render_exam(result, title=f"{opened.info.model}, {name}"))
@@ -78,26 +68,13 @@ def exam(
         click.echo(render_comparison(comparison, *compared))
 
 
-def _engine(model_name: str | None, engine: str, options: dict[str, Any]) -> Any:
-    kind = choose_engine("server" if options["server_url"] and engine == "auto" else engine)
-    if kind == "fake":
-        return open_engine("fake", None, name="fake")
-    if model_name is None:
-        raise UsageError("which model?", hint="Give --model NAME or --model FOLDER.")
-    if options["server_url"]:
-        check_local(options["server_url"], options["allowed_hosts"])
-    model = resolve(model_name, load_models())
-    chosen: dict[str, Any] = dict(model.spec.vllm_options) if kind == "vllm" else {}
-    if options["max_model_len"] and kind != "server":
-        chosen["max_model_len"] = options["max_model_len"]
-    return open_engine(
-        kind,
-        model.path,
-        name=model.spec.name,
-        options=chosen,
-        server_url=options["server_url"],
-        api_key=os.environ.get("LOCALJUDGE_API_KEY", ""),
-    )
+def _wanted(pairs: list[Pair], indicators: str) -> list[Pair]:
+    """The pairs on the indicators asked for. Raises UsageError for one that no pair is about."""
+    wanted = {part.strip() for part in indicators.split(",") if part.strip()}
+    unknown = sorted(wanted - {pair.indicator for pair in pairs})
+    if unknown:
+        raise UsageError(f"no pair is about {', '.join(unknown)}.", hint="Check --indicators.")
+    return [pair for pair in pairs if not wanted or pair.indicator in wanted]
 
 
 class _Progress:

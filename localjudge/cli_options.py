@@ -1,13 +1,127 @@
-"""Reads option values that several commands share."""
+"""Options that several commands share, and what they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from localjudge.errors import UsageError
+import click
+
+from localjudge.decisions import Band
+from localjudge.engine_choice import EngineChoice
+from localjudge.errors import ConfigError, UsageError
+from localjudge.records import TaskType
 from localjudge.registry import FORBIDDEN_ENGINE_OPTIONS
+from localjudge.rubric import Rubric, builtin_names, load_rubric
+from localjudge.strategies import Settings, Strategy
 from localjudge.strict_yaml import load_yaml
+
+STRATEGIES = click.Choice(["cascade", "explain", "joint", "read"])
+
+Command = Callable[..., Any]
+
+
+def engine_options(command: Command) -> Command:
+    """Which engine, and how it runs."""
+    return _with(
+        command,
+        click.option("--engine", default="auto", help="auto, vllm, server, hf or fake."),
+        click.option(
+            "--engine-arg", "engine_args", multiple=True, metavar="KEY=VALUE", help="Engine option; repeatable."
+        ),
+        click.option("--max-model-len", type=click.IntRange(min=256), help="Context length in tokens."),
+        click.option("--tensor-parallel-size", type=click.IntRange(min=1)),
+        click.option("--gpu-memory-utilization", type=click.FloatRange(0.05, 1.0)),
+        click.option("--server-url", default="", help="Address of a self-hosted vllm serve."),
+        click.option("--allow-host", "allowed_hosts", multiple=True, help="A server host of yours off this machine."),
+    )
+
+
+def asking_options(command: Command) -> Command:
+    """How the indicators are asked about."""
+    return _with(
+        command,
+        click.option("--strategy", type=STRATEGIES, default=Settings().strategy),
+        click.option(
+            "--reasons", type=click.Choice(["all", "failed"]), default="all", help="Cascade: what to ask why."
+        ),
+        click.option("--band", type=float, nargs=2, default=(0.3, 0.7), help="Cascade: the uncertain range of p_pass."),
+        click.option("--thinking", type=click.Choice(["off", "on", "auto"]), default="off", help="Qwen3's thinking."),
+        click.option("--thinking-budget", type=click.IntRange(min=0), default=1024, help="Thinking tokens an answer."),
+        click.option("--keep-thinking", is_flag=True, help="Store the thinking text with each grade."),
+        click.option("--seed", type=int, default=0),
+    )
+
+
+def rubric_options(command: Command) -> Command:
+    """Which rubric packs, and which of their indicators."""
+    return _with(
+        command,
+        click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable."),
+        click.option("--indicators", default="", help="Only these indicator ids, comma-separated."),
+    )
+
+
+def engine_choice(options: dict[str, Any]) -> EngineChoice:
+    """What `engine_options` say. Raises UsageError."""
+    chosen = engine_arguments(options["engine_args"])
+    for name in ("max_model_len", "tensor_parallel_size", "gpu_memory_utilization"):
+        if options[name] is not None:
+            chosen[name] = options[name]
+    return EngineChoice.of(options["engine"], chosen, options["server_url"], tuple(options["allowed_hosts"]))
+
+
+def settings(options: dict[str, Any], strategy: Strategy) -> Settings:
+    """What `asking_options` say, for one strategy. Raises UsageError."""
+    if options["thinking"] == "auto" and strategy != "cascade":
+        raise UsageError("--thinking auto needs --strategy cascade.", hint="Or give --thinking on.")
+    budget = options["thinking_budget"]
+    return Settings(
+        strategy=strategy,
+        thinking_budget=budget if options["thinking"] == "on" else None,
+        doubt_budget=budget if options["thinking"] == "auto" else None,
+        reasons=options["reasons"],
+        band=band_of(options["band"]),
+        keep_thinking=options["keep_thinking"],
+        seed=options["seed"],
+    )
+
+
+def band_of(values: tuple[float, float]) -> Band:
+    """Two ends as a band. Raises UsageError when they are no range within 0 and 1."""
+    low, high = values
+    if not 0 <= low <= high <= 1:
+        raise UsageError(f"--band {low:g} {high:g} is not a range within 0 and 1.")
+    return Band(low, high)
+
+
+def rubrics(names: tuple[str, ...], indicators: str) -> dict[TaskType, Rubric]:
+    """What `rubric_options` say: one pack for each task type, the built-in ones by default.
+
+    Raises UsageError for two packs for one task type, ConfigError for an unknown pack or indicator.
+    """
+    rubrics: dict[TaskType, Rubric] = {}
+    for name in names or builtin_names():
+        rubric = load_rubric(name)
+        if rubric.task_type in rubrics:
+            raise UsageError(
+                f"two rubrics for task type {rubric.task_type}: {rubrics[rubric.task_type].ref} and {rubric.ref}.",
+                hint="Give one pack for each task type.",
+            )
+        rubrics[rubric.task_type] = rubric
+    wanted = tuple(part.strip() for part in indicators.split(",") if part.strip())
+    return _selected(rubrics, wanted) if wanted else rubrics
+
+
+def _selected(rubrics: dict[TaskType, Rubric], wanted: tuple[str, ...]) -> dict[TaskType, Rubric]:
+    """Each pack with those of the wanted indicators that it has; a pack that has none of them is left out."""
+    held = {task: {indicator.id for indicator in rubric.indicators} for task, rubric in rubrics.items()}
+    for indicator_id in wanted:
+        if not any(indicator_id in ids for ids in held.values()):
+            refs = " or ".join(rubric.ref for rubric in rubrics.values())
+            raise ConfigError(f"no indicator {indicator_id!r} in {refs}.", hint="`localjudge rubrics show` lists them.")
+    own = {task: tuple(indicator_id for indicator_id in wanted if indicator_id in held[task]) for task in rubrics}
+    return {task: rubric.select(own[task]) for task, rubric in rubrics.items() if own[task]}
 
 
 def engine_arguments(texts: Iterable[str]) -> dict[str, Any]:
@@ -22,3 +136,9 @@ def engine_arguments(texts: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--engine-arg {name} cannot be set.", hint="localjudge sets it, so that runs stay safe.")
         chosen[name] = load_yaml(value, f"--engine-arg {name}")
     return chosen
+
+
+def _with(command: Command, *options: Callable[[Command], Command]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -112,7 +112,7 @@ class ExamResult(_Frozen):
     indicators: dict[str, ExamScore]
     """Keyed `task_type indicator`."""
     answers: dict[str, tuple[float | None, float | None]]
-    """pair_id -> score of the passing and of the failing side (p_pass where there is one)."""
+    """pair_id -> rank of the passing and of the failing side: the margin where there is one, else the score."""
 
 
 class _Side(NamedTuple):
@@ -248,7 +248,8 @@ def _graded(pair: Pair, grades: Mapping[str, Grade]) -> _Graded | None:
         grade = grades.get(f"{pair.pair_id}:{side}")
         if grade is None or grade.score is None:
             return None
-        rank = float(grade.score) if grade.p_pass is None else grade.p_pass
+        # The margin, because p_pass rounds to 0 or 1 long before two margins are equal.
+        rank = float(grade.score) if grade.margin is None else grade.margin
         sides.append(_Side(grade.score, rank, grade.p_pass))
     return _Graded(sides[0], sides[1])
 
@@ -286,7 +287,9 @@ def _auroc(entries: Sequence[_Graded]) -> float:
 
 
 def _brier(entries: Sequence[_Graded]) -> float:
-    errors = [(1 - entry.passing.rank) ** 2 + entry.failing.rank**2 for entry in entries]
+    errors = [
+        (1 - (entry.passing.probability or 0.0)) ** 2 + (entry.failing.probability or 0.0) ** 2 for entry in entries
+    ]
     return sum(errors) / (2 * len(entries))
 
 

@@ -140,6 +140,11 @@ class Rubric(_Frozen):
         return Rubric.model_validate(self.model_dump() | {"groups": [group.model_dump() for group in kept]})
 
 
+def builtin_rubrics() -> dict[TaskType, Rubric]:
+    """The packaged packs by task type."""
+    return {pack.task_type: pack for pack in map(load_rubric, builtin_names())}
+
+
 def builtin_names() -> list[str]:
     """Names of the packs that come with the package."""
     return sorted(entry.name.removesuffix(".yaml") for entry in _PACKS.iterdir() if entry.name.endswith(".yaml"))

@@ -9,9 +9,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from localjudge.engines import choose_engine, open_engine
+from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Engine, EngineInfo
 from localjudge.errors import EngineError, InputError, UsageError
 from localjudge.judge import Judge
@@ -46,10 +46,7 @@ class RunRequest:
     out: Path
     rubrics: dict[TaskType, Rubric]
     model: LocalModel | None
-    engine: str = "auto"
-    engine_options: dict[str, Any] = field(default_factory=dict)
-    server_url: str = ""
-    api_key: str = ""
+    engine: EngineChoice = field(default_factory=EngineChoice)
     settings: Settings = field(default_factory=Settings)
     limit: int | None = None
     on_bad_input: Literal["skip", "fail"] = "fail"
@@ -127,13 +124,12 @@ def execute(request: RunRequest, on_progress: Callable[[Progress], None] = lambd
     """
     RunStore.check_free(request.out)
     checked = check_input(request)
-    engine_name = choose_engine(request.engine)
-    _check_thinking(request, engine_name)
-    plan = make_plan(request, engine_name, checked)
+    _check_thinking(request)
+    plan = make_plan(request, checked)
     started = datetime.now(UTC)
     on_progress(Progress("loading", 0, checked.good))
     clock = time.monotonic()
-    with closing(_open(request, engine_name)) as engine:
+    with closing(request.engine.open(request.model)) as engine:
         load_seconds = time.monotonic() - clock
         store = RunStore.create(request.out, plan)
         with closing(store):
@@ -146,7 +142,7 @@ def execute(request: RunRequest, on_progress: Callable[[Progress], None] = lambd
     return RunResult(request.out, summary, checked.refused, manifest)
 
 
-def make_plan(request: RunRequest, engine_name: str, checked: CheckedInput) -> Plan:
+def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
     """The plan of a run, before any of it is done."""
     settings = request.settings
     schemas = {rubric.ref: [answer_schema(), joint_schema(rubric)] for rubric in request.rubrics.values()}
@@ -162,8 +158,8 @@ def make_plan(request: RunRequest, engine_name: str, checked: CheckedInput) -> P
             name=request.model.spec.name if request.model else "fake",
             digest=request.model.digest if request.model else "",
         ),
-        engine=engine_name,
-        engine_options=request.engine_options,
+        engine=request.engine.engine,
+        engine_options=dict(request.engine.options),
         strategy=settings.strategy,
         thinking_budget=settings.thinking_budget,
         doubt_budget=settings.doubt_budget,
@@ -191,20 +187,6 @@ def _records(request: RunRequest) -> Iterator[Record]:
     return itertools.islice(good, request.limit)
 
 
-def _open(request: RunRequest, engine_name: str) -> Engine:
-    options: dict[str, Any] = {}
-    if request.model and engine_name == "vllm":
-        options = request.model.spec.vllm_options
-    return open_engine(
-        engine_name,
-        request.model.path if request.model else None,
-        name=request.model.spec.name if request.model else "fake",
-        options=options | request.engine_options,
-        server_url=request.server_url,
-        api_key=request.api_key,
-    )
-
-
 def _work(
     request: RunRequest, engine: Engine, store: RunStore, total: int, on_progress: Callable[[Progress], None]
 ) -> float:
@@ -224,10 +206,10 @@ def _work(
     return time.monotonic() - clock
 
 
-def _check_thinking(request: RunRequest, engine_name: str) -> None:
+def _check_thinking(request: RunRequest) -> None:
     settings = request.settings
     asked = settings.thinking_budget is not None or settings.doubt_budget is not None
-    if not asked or engine_name == "fake" or request.model is None:
+    if not asked or request.model is None:
         return
     if not request.model.spec.thinking:
         raise UsageError(

@@ -15,13 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_setting import example_records, open_bench_engine, print_figures, rubrics
+from bench_setting import example_records, open_bench_engine, print_figures
 
 from localjudge.engines.driver import TokenEngine, TokenRequest
 from localjudge.engines.vllm_offline import VLLMOffline
 from localjudge.judge import Judge
-from localjudge.manifest import ModelPlan, Plan
 from localjudge.records import Record
+from localjudge.rubric import builtin_rubrics
+from localjudge.run import CheckedInput, RunRequest, make_plan
 from localjudge.store import RunStore
 
 
@@ -67,36 +68,19 @@ def _captured(engine: TokenEngine, records: list[Record]) -> list[TokenRequest]:
         add(request)
 
     engine.backend.add = tap  # type: ignore[method-assign]
-    list(Judge(engine, rubrics()).judge(records))
+    list(Judge(engine, builtin_rubrics()).judge(records))
     engine.backend.add = add  # type: ignore[method-assign]
     return taken
 
 
 def _ours(engine: TokenEngine, records: list[Record]) -> float:
     _forget(engine)
-    plan = Plan(
-        localjudge="bench",
-        rubrics={},
-        model=ModelPlan(name="bench", digest=""),
-        engine="vllm",
-        engine_options={},
-        strategy="explain",
-        thinking_budget=None,
-        doubt_budget=None,
-        reasons="all",
-        band=(0.3, 0.7),
-        keep_thinking=False,
-        seed=0,
-        prompt_digest="",
-        schema_digest="",
-        input_digest="",
-        limit=None,
-        on_bad_input="fail",
-    )
     with tempfile.TemporaryDirectory() as folder:
+        request = RunRequest(inputs=(), out=Path(folder) / "run", rubrics=builtin_rubrics(), model=None)
+        plan = make_plan(request, CheckedInput(len(records), (), ""))
         start = time.perf_counter()
-        store = RunStore.create(Path(folder) / "run", plan)
-        for verdict in Judge(engine, rubrics()).judge(records):
+        store = RunStore.create(request.out, plan)
+        for verdict in Judge(engine, builtin_rubrics()).judge(records):
             store.append(verdict)
         store.close()
         return time.perf_counter() - start

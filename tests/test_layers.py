@@ -57,7 +57,9 @@ QUESTIONS = {
 RUNS = {
     "manifest": "records",
     "store": "errors manifest verdicts",
-    "run": "engines engines.base errors judge manifest prompts records rubric stats store strategies verdicts weights",
+    "engine_choice": "engines engines.base errors offline registry weights",
+    "run": "engine_choice engines.base errors judge manifest prompts records rubric stats store strategies "
+    "verdicts weights",
     "examine": "engines.base exam judge records rubric strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
@@ -69,11 +71,13 @@ READING = {
 # Front door.
 DOOR = {
     "machine": "offline registry weights",
-    "agent": "engines errors judge offline records registry rubric weights",
-    "cli": "cli_exam cli_machine cli_models cli_rubrics cli_run errors stats store",
-    "cli_options": "errors registry strict_yaml",
-    "cli_run": "cli_options decisions errors offline records registry report rubric run stats store strategies weights",
-    "cli_exam": "engines errors exam examine offline registry report rubric strategies weights",
+    "agent": "engine_choice errors judge offline records rubric",
+    "cli": "cli_exam cli_machine cli_models cli_results cli_rubrics cli_run errors",
+    "cli_options": "decisions engine_choice errors records registry rubric strategies strict_yaml",
+    "cli_progress": "run",
+    "cli_results": "cli_options decisions errors report stats store",
+    "cli_run": "cli_options cli_progress cli_results errors offline records registry run weights",
+    "cli_exam": "cli_options errors exam examine offline report strategies",
     "cli_models": "errors registry weights",
     "cli_rubrics": "rubric verdicts",
     "cli_machine": "cli_options engines.vllm_offline machine offline registry weights",
@@ -109,8 +113,8 @@ IMPORTERS = {
     "tokenizers": "engines.encode",
     "ray": "",
     "numpy": "gguf",
-    "click": "cli cli_exam cli_machine cli_models cli_rubrics cli_run",
-    "rich": "cli_run report",
+    "click": "cli cli_exam cli_machine cli_models cli_options cli_progress cli_results cli_rubrics cli_run",
+    "rich": "cli_progress report",
     "pyarrow": "rows",
     "huggingface_hub": "hubs",
     "modelscope": "hubs",

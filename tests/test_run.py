@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from localjudge.engine_choice import EngineChoice
 from localjudge.errors import EngineError, InputError, ResumeError, UsageError
 from localjudge.records import TaskType
 from localjudge.registry import load_models
@@ -56,7 +57,7 @@ def record(name: str, task: str = "push", **fields: Any) -> dict[str, Any]:
 
 
 def request(path: Path, out: Path, **fields: Any) -> RunRequest:
-    values: dict[str, Any] = {"rubrics": RUBRICS, "model": None, "engine": "fake"} | fields
+    values: dict[str, Any] = {"rubrics": RUBRICS, "model": None, "engine": EngineChoice("fake")} | fields
     return RunRequest(inputs=(path,), out=out, **values)
 
 
@@ -97,7 +98,7 @@ def test_the_same_request_gives_the_same_plan_and_verdicts(tmp_path: Path, write
         {"limit": 1},
         {"on_bad_input": "skip"},
         {"rubrics": RUBRICS | {"push": load_rubric("push")}},
-        {"engine_options": {"max_model_len": 512}},
+        {"engine": EngineChoice("fake", {"max_model_len": 512})},
     ],
 )
 def test_the_plan_changes_with_all_that_decides_verdicts(tmp_path: Path, write: Any, fields: dict[str, Any]) -> None:
@@ -221,7 +222,9 @@ def test_a_task_type_without_a_rubric_is_told_before_anything_is_made(tmp_path: 
 def test_one_id_in_two_files_is_a_duplicate(tmp_path: Path, write: Any) -> None:
     paths = (write(record("a"), name="1.jsonl"), write(record("a"), name="2.jsonl"))
     with pytest.raises(InputError, match=r"1\.jsonl:1 and at .*2\.jsonl:1"):
-        execute(RunRequest(inputs=paths, out=tmp_path / "out", rubrics=RUBRICS, model=None, engine="fake"))
+        execute(
+            RunRequest(inputs=paths, out=tmp_path / "out", rubrics=RUBRICS, model=None, engine=EngineChoice("fake"))
+        )
 
 
 def test_a_folder_that_holds_a_run_is_refused_before_the_input_is_read(tmp_path: Path, write: Any) -> None:
@@ -238,19 +241,23 @@ def test_a_folder_that_holds_a_run_is_refused_before_the_input_is_read(tmp_path:
 @pytest.mark.parametrize("engine", ["vllm", "hf", "server"])
 def test_a_real_engine_without_a_model_leaves_no_folder(tmp_path: Path, write: Any, engine: str) -> None:
     with pytest.raises(UsageError, match="needs a model"):
-        execute(request(write(record("a")), tmp_path / "out", engine=engine))
+        execute(request(write(record("a")), tmp_path / "out", engine=EngineChoice(engine)))
     assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_engine_is_refused_with_those_there_are(tmp_path: Path, write: Any) -> None:
     with pytest.raises(UsageError, match="vllm, server, hf, fake"):
-        execute(request(write(record("a")), tmp_path / "out", engine="gpt"))
+        execute(request(write(record("a")), tmp_path / "out", engine=EngineChoice("gpt")))
 
 
 def test_thinking_is_refused_for_a_model_that_cannot(tmp_path: Path, write: Any) -> None:
     model = LocalModel(path=tmp_path, spec=load_models()["qwen2.5-coder-0.5b"], digest="")
     asked = request(
-        write(record("a")), tmp_path / "out", engine="hf", model=model, settings=Settings(thinking_budget=9)
+        write(record("a")),
+        tmp_path / "out",
+        engine=EngineChoice("hf"),
+        model=model,
+        settings=Settings(thinking_budget=9),
     )
     with pytest.raises(UsageError, match="no thinking mode"):
         execute(asked)
@@ -262,10 +269,8 @@ def test_an_engine_that_cannot_open_leaves_no_folder(tmp_path: Path, write: Any,
     asked = request(
         write(record("a")),
         tmp_path / "out",
-        engine="server",
+        engine=EngineChoice("server", {"tries": 1}, "http://127.0.0.1:9"),
         model=model,
-        server_url="http://127.0.0.1:9",
-        engine_options={"tries": 1},
     )
     with pytest.raises(EngineError, match="did not answer"):
         execute(asked)

@@ -1,0 +1,53 @@
+"""`summary` and `replay`: what a run folder holds, counted again or decided anew. No model is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from localjudge.cli_options import band_of
+from localjudge.decisions import redecide
+from localjudge.errors import UsageError
+from localjudge.report import render_summary
+from localjudge.stats import Summary, summarize
+from localjudge.store import RunStore, write_verdicts
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True)
+def summary(folder: Path, as_json: bool) -> None:
+    """Print the pass rates of a run again, from its verdicts."""
+    store = RunStore.open(folder)
+    if not store.complete:
+        click.echo(f"note: {folder} is not finished; this is what it holds so far.", err=True)
+    echo_summary(summarize(store.verdicts()), as_json=as_json)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--band", type=float, nargs=2, required=True, help="The uncertain range of p_pass.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the verdicts decided anew here.")
+@click.option("--json", "as_json", is_flag=True)
+def replay(folder: Path, band: tuple[float, float], out: Path | None, as_json: bool) -> None:
+    """Decide a cascade run anew with another --band, from its stored stages: no model is asked."""
+    chosen = band_of(band)
+    store = RunStore.open(folder)
+    if store.plan().strategy != "cascade":
+        raise UsageError(
+            f"{folder} was judged with --strategy {store.plan().strategy}: it has no stages to decide from."
+        )
+    verdicts = [redecide(verdict, chosen) for verdict in store.verdicts()]
+    if out is not None:
+        write_verdicts(out, verdicts)
+    echo_summary(summarize(verdicts), as_json=as_json)
+
+
+def echo_summary(summary: Summary, *, as_json: bool) -> None:
+    """Prints a summary as a table or as JSON."""
+    if as_json:
+        click.echo(json.dumps(summary.model_dump(mode="json"), ensure_ascii=False, indent=1))
+    else:
+        click.echo(render_summary(summary), nl=False)

@@ -1,0 +1,67 @@
+"""Which engine, and what it needs: the one place that knows which options, address and key go with which engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from localjudge.engines import choose_engine, open_engine
+from localjudge.engines.base import Engine
+from localjudge.errors import UsageError
+from localjudge.offline import check_local
+from localjudge.registry import load_models
+from localjudge.weights import LocalModel, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """An engine as a user asks for it."""
+
+    wanted: str = "auto"
+    """One of `engines.ENGINES`; `auto` is the server where an address is given, else what is installed."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    server_url: str = ""
+    api_key: str = ""
+
+    @classmethod
+    def of(
+        cls, wanted: str, options: Mapping[str, Any], server_url: str = "", allowed_hosts: tuple[str, ...] = ()
+    ) -> EngineChoice:
+        """Checks the address, and takes the key from LOCALJUDGE_API_KEY. Raises UsageError for an address that is
+        neither on this machine nor allowed by name."""
+        if server_url:
+            check_local(server_url, allowed_hosts)
+        return cls(wanted, dict(options), server_url, os.environ.get("LOCALJUDGE_API_KEY", ""))
+
+    @property
+    def engine(self) -> str:
+        """The engine meant. Raises ConfigError when none is installed, UsageError for an unknown name."""
+        return choose_engine("server" if self.server_url and self.wanted == "auto" else self.wanted)
+
+    def find_model(self, name: str | None) -> LocalModel | None:
+        """The local files of a model by name or folder; None for the fake engine, which has none.
+
+        Raises UsageError without a name, ConfigError when the model is not here.
+        """
+        if self.engine == "fake":
+            return None
+        if not name:
+            raise UsageError(
+                "which model?", hint="Give --model NAME or --model FOLDER; `localjudge models list` shows names."
+            )
+        return resolve(name, load_models())
+
+    def open(self, model: LocalModel | None) -> Engine:
+        """Opens the engine, with the options of the model's entry where they apply. Raises EngineError."""
+        engine = self.engine
+        own = model.spec.vllm_options if model and engine == "vllm" else {}
+        return open_engine(
+            engine,
+            model.path if model else None,
+            name=model.spec.name if model else "fake",
+            options={**own, **self.options},
+            server_url=self.server_url,
+            api_key=self.api_key,
+        )
