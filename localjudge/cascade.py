@@ -11,14 +11,11 @@ from localjudge.strategies import Case, failure_of, second_try
 from localjudge.verdicts import (
     Answer,
     Grade,
-    Read,
     Stage,
     StageName,
     Unscored,
     Verdict,
-    label_mass,
     parse_answer,
-    parse_read,
 )
 
 
@@ -44,7 +41,7 @@ class CascadeCase(Case):
                 return [self._note(indicator, name, again)]
         if completion.thinking and self._settings.keep_thinking:
             self._thoughts[indicator.id] = completion.thinking
-        self._stages[indicator.id].append(_stage(name, completion))
+        self._stages[indicator.id].append(self._stage(completion, name, indicator))
         follow_up = self._follow_up(indicator, name)
         if follow_up is None:
             self._done[indicator.id] = self._decide(indicator)
@@ -95,24 +92,12 @@ class CascadeCase(Case):
         self._asked[request.id] = (indicator, name, request)
         return request
 
-
-def _stage(name: StageName, completion: Completion) -> Stage:
-    failed = failure_of(completion)
-    if name in ("read", "polarity"):
-        if not completion.choice_logprobs:
-            return failure(failed or Unscored.ENGINE_ERROR, name, completion.error)
-        outcome = parse_read(completion.choice_logprobs)
-        if isinstance(outcome, Read):
-            return Stage(
-                stage=name,
-                score=outcome.score,
-                applicable=outcome.applicable if outcome.score else True,
-                p_pass=outcome.p_pass,
-                label_mass=outcome.label_mass,
-                margin=outcome.margin,
-            )
-        return failure(outcome, name).model_copy(update={"label_mass": label_mass(completion.choice_logprobs)})
-    answer: Answer | Unscored = failed or parse_answer(completion.text)
-    if isinstance(answer, Unscored):
-        return failure(answer, name, completion.error)
-    return Stage(stage=name, score=answer.score, applicable=answer.applicable, reason=answer.reason)
+    def _stage(self, completion: Completion, name: StageName, indicator: Indicator) -> Stage:
+        if name == "read":
+            return self.read_stage(completion, name, indicator)
+        if name == "polarity":
+            return self.read_stage(completion, name)
+        answer: Answer | Unscored = failure_of(completion) or parse_answer(completion.text)
+        if isinstance(answer, Unscored):
+            return failure(answer, name, completion.error)
+        return Stage(stage=name, score=answer.score, applicable=answer.applicable, reason=answer.reason)

@@ -34,6 +34,7 @@ class _Lazy(NamedTuple):
 
 
 _LAZY = {
+    "calibrate": _Lazy("localjudge.cli_calibrate", "calibrate", "Fit probabilities and thresholds for a model."),
     "demo": _Lazy("localjudge.cli_run", "demo", "Judge the packaged examples with a small model, fetched if need be."),
     "doctor": _Lazy("localjudge.cli_machine", "doctor", "Say what this machine can run, and what to install."),
     "exam": _Lazy("localjudge.cli_exam", "exam", "Examine a model on minimal pairs."),

@@ -45,10 +45,11 @@ def exam(
     go_offline()
     packs = rubrics(rubric_names, "")
     pairs = _wanted(read_pairs(pairs_file or packaged_exam(), packs), options["indicators"])[: options["limit"]]
-    asked = {name: settings(options, name) for name in dict.fromkeys(compared or (strategy,))}
     choice = engine_choice(options)
+    model = choice.find_model(model_name)
+    asked = {name: settings(options, name, model) for name in dict.fromkeys(compared or (strategy,))}
     results = {}
-    with choice.open(choice.find_model(model_name)) as opened:
+    with choice.open(model) as opened:
         for name, chosen in asked.items():
             clock = time.monotonic()
             result, usage = take_exam(opened, packs, pairs, chosen, _Progress())

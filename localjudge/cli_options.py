@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from localjudge.calibration import Calibration, choose_calibration
 from localjudge.decisions import Band
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import ConfigError, UsageError
+from localjudge.prompts import Prompts
 from localjudge.records import TaskType
 from localjudge.registry import FORBIDDEN_ENGINE_OPTIONS
 from localjudge.rubric import Rubric, builtin_names, load_rubric
 from localjudge.strategies import Settings, Strategy
 from localjudge.strict_yaml import load_yaml
+from localjudge.weights import LocalModel, home
 
 STRATEGIES = click.Choice(["cascade", "explain", "joint", "read"])
 
@@ -46,6 +50,7 @@ def asking_options(command: Command) -> Command:
             "--reasons", type=click.Choice(["all", "failed"]), default="all", help="Cascade: what to ask why."
         ),
         click.option("--band", type=float, nargs=2, default=(0.3, 0.7), help="Cascade: the uncertain range of p_pass."),
+        click.option("--calibration", default="auto", help="auto, off, or a file made by calibrate."),
         click.option("--thinking", type=click.Choice(["off", "on", "auto"]), default="off", help="Qwen3's thinking."),
         click.option("--thinking-budget", type=click.IntRange(min=0), default=1024, help="Thinking tokens an answer."),
         click.option("--keep-thinking", is_flag=True, help="Store the thinking text with each grade."),
@@ -71,8 +76,8 @@ def engine_choice(options: dict[str, Any]) -> EngineChoice:
     return EngineChoice.of(options["engine"], chosen, options["server_url"], tuple(options["allowed_hosts"]))
 
 
-def settings(options: dict[str, Any], strategy: Strategy) -> Settings:
-    """What `asking_options` say, for one strategy. Raises UsageError."""
+def settings(options: dict[str, Any], strategy: Strategy, model: LocalModel | None) -> Settings:
+    """What `asking_options` say, for one strategy and model. Raises UsageError, ConfigError."""
     if options["thinking"] == "auto" and strategy != "cascade":
         raise UsageError("--thinking auto needs --strategy cascade.", hint="Or give --thinking on.")
     budget = options["thinking_budget"]
@@ -84,7 +89,20 @@ def settings(options: dict[str, Any], strategy: Strategy) -> Settings:
         band=band_of(options["band"]),
         keep_thinking=options["keep_thinking"],
         seed=options["seed"],
+        calibration=calibration(options["calibration"], model),
     )
+
+
+def calibration(wanted: str, model: LocalModel | None) -> Calibration | None:
+    """The calibration for a model, see `choose_calibration`; the fake engine has none."""
+    if model is None:
+        return None
+    return choose_calibration(wanted, calibrations(), model.digest, Prompts().digest)
+
+
+def calibrations() -> Path:
+    """Where calibrations made on this machine are kept."""
+    return home() / "calibrations"
 
 
 def band_of(values: tuple[float, float]) -> Band:

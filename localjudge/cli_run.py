@@ -107,7 +107,7 @@ def _judge_files(
             rubrics=rubrics(options["rubric_names"], options["indicators"]),
             model=model,
             engine=choice,
-            settings=settings(options, options["strategy"]),
+            settings=settings(options, options["strategy"], model),
             limit=options["limit"],
             on_bad_input="skip" if on_bad_input == "skip" else "fail",
             default_task_type=task_type,

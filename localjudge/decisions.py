@@ -78,6 +78,7 @@ def regrade(grade: Grade, band: Band) -> Grade:
         "p_pass": read.p_pass if read else None,
         "label_mass": read.label_mass if read else None,
         "margin": read.margin if read else None,
+        "calibrated": read.calibrated if read else False,
     }
     if decided is None:
         last = grade.stages[-1]

@@ -54,6 +54,8 @@ class Plan(_Frozen):
     doubt_budget: int | None
     reasons: str
     band: tuple[float, float]
+    calibration: str
+    """Digest of the calibration of the reads; empty where p_pass is uncalibrated."""
     keep_thinking: bool
     seed: int
     prompt_digest: str

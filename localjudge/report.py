@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from localjudge.calibration import Calibration
 from localjudge.exam import ExamResult, Interval
 from localjudge.stats import IndicatorSummary, Summary, TaskSummary
 
@@ -100,6 +101,33 @@ def render_exam(result: ExamResult, *, title: str, width: int = 120) -> str:
         table.add_column(heading, justify="right")
     for name, score in result.indicators.items():
         table.add_row(name, str(score.pairs), str(score.covered), _value(score.pair_accuracy), _value(score.accuracy))
+    console.print(table)
+    return target.getvalue()
+
+
+def render_calibration(calibration: Calibration) -> str:
+    """A calibration's figures, before and after, and the threshold of each indicator."""
+    target = io.StringIO()
+    console = Console(file=target, width=100, color_system=None, highlight=False, markup=False, emoji=False)
+    console.print(
+        f"{calibration.model}: {calibration.labels} labels, assumed share of passes {percent(calibration.base_rate)}"
+    )
+    figures = Table(box=None, pad_edge=False)
+    figures.add_column("on labels not fitted on", no_wrap=True)
+    for heading in ("uncalibrated", "calibrated"):
+        figures.add_column(heading, justify="right")
+    for name in calibration.before._fields:
+        before, after = getattr(calibration.before, name), getattr(calibration.after, name)
+        figures.add_row(name.replace("_", " "), f"{before:.3f}", f"{after:.3f}")
+    console.print(figures)
+    console.print()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("indicator", no_wrap=True)
+    for heading in ("labels", "passes from margin", "slope"):
+        table.add_column(heading, justify="right")
+    for name, fitted in calibration.maps.items():
+        threshold = "-" if fitted.threshold is None else f"{fitted.threshold:+.2f}"
+        table.add_row(name, str(fitted.labels), threshold, f"{fitted.slope:.3f}")
     console.print(table)
     return target.getvalue()
 

@@ -62,6 +62,11 @@ class Indicator(_Frozen):
             raise ValueError(f"indicator {self.id!r} has no example with score {min(missing)}; give one of each")
         return self
 
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over its canonical JSON: a changed word is another indicator."""
+        return _digest(self)
+
 
 class Group(_Frozen):
     """Indicators that belong together."""
@@ -118,8 +123,7 @@ class Rubric(_Frozen):
     @cached_property
     def digest(self) -> str:
         """sha256 over the pack's canonical JSON: layout and comments of the YAML do not count, wording does."""
-        canonical = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+        return _digest(self)
 
     @property
     def ref(self) -> str:
@@ -138,6 +142,11 @@ class Rubric(_Frozen):
         ]
         kept = tuple(group for group in groups if group.indicators)
         return Rubric.model_validate(self.model_dump() | {"groups": [group.model_dump() for group in kept]})
+
+
+def _digest(model: BaseModel) -> str:
+    canonical = json.dumps(model.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
 
 def builtin_rubrics() -> dict[TaskType, Rubric]:

@@ -165,6 +165,7 @@ def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
         doubt_budget=settings.doubt_budget,
         reasons=settings.reasons,
         band=settings.band,
+        calibration=settings.calibration.digest if settings.calibration else "",
         keep_thinking=settings.keep_thinking,
         seed=settings.seed,
         prompt_digest=Prompts().digest,

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from localjudge.decisions import DEFAULT_BAND, Band, Reasons
+from localjudge.calibration import Calibration
+from localjudge.decisions import DEFAULT_BAND, Band, Reasons, failure
 from localjudge.engines.base import Completion, Message, Part, Request
 from localjudge.prompts import Prompts
 from localjudge.records import Record
@@ -19,7 +20,8 @@ from localjudge.verdicts import (
     READ_LABELS,
     Answer,
     Grade,
-    Read,
+    Stage,
+    StageName,
     Unscored,
     Usage,
     Verdict,
@@ -56,6 +58,8 @@ class Settings:
     """Cascade: where a read alone is too uncertain to decide."""
     doubt_budget: int | None = None
     """Cascade: thinking tokens for an indicator whose stages leave a doubt; None leaves the doubt alone."""
+    calibration: Calibration | None = None
+    """What makes probabilities of the reads' margins; None leaves them uncalibrated."""
 
 
 class Case(ABC):
@@ -97,6 +101,28 @@ class Case(ABC):
         """Asks what a reason says, seen alone: without the record, the indicator or the score."""
         request = self._ask(name, Part(""), 1)
         return replace(request, messages=(self._prompts.polarity(reason),), choices=READ_LABELS)
+
+    def read_stage(self, completion: Completion, name: StageName, indicator: Indicator | None = None) -> Stage:
+        """What a read came to, with a calibrated probability where there is a calibration for the indicator."""
+        if not completion.choice_logprobs:
+            return failure(failure_of(completion) or Unscored.ENGINE_ERROR, name, completion.error)
+        read = parse_read(completion.choice_logprobs)
+        if isinstance(read, Unscored):
+            return failure(read, name).model_copy(update={"label_mass": label_mass(completion.choice_logprobs)})
+        calibration = self._settings.calibration
+        if calibration is not None and indicator is not None:
+            probability = calibration.probability(self.record.task_type, indicator, read.margin)
+            if probability is not None:
+                read = read.model_copy(update={"p_pass": probability, "calibrated": True})
+        return Stage(
+            stage=name,
+            score=read.score,
+            applicable=read.applicable if read.score else True,
+            p_pass=read.p_pass,
+            label_mass=read.label_mass,
+            margin=read.margin,
+            calibrated=read.calibrated,
+        )
 
     def _ask(self, name: str, tail: Part, max_tokens: int) -> Request:
         return Request(
@@ -190,33 +216,13 @@ class ReadCase(Case):
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
         indicator = self._indicators[completion.request_id.removeprefix(f"{self._key}/")]
-        if completion.choice_logprobs:
-            outcome = parse_read(completion.choice_logprobs)
-            mass = label_mass(completion.choice_logprobs)
-        else:
-            outcome, mass = failure_of(completion) or Unscored.ENGINE_ERROR, None
-        self._grades[indicator.id] = self._grade_read(indicator, outcome, mass, completion)
+        stage = self.read_stage(completion, "read", indicator)
+        told = stage.model_dump(exclude={"stage"})
+        self._grades[indicator.id] = Grade(id=indicator.id, indicator=indicator.title, **told)
         return []
 
     def verdict(self) -> Verdict | None:
         return self._whole(self._grades)
-
-    def _grade_read(
-        self, indicator: Indicator, outcome: Read | Unscored, mass: float | None, completion: Completion
-    ) -> Grade:
-        if isinstance(outcome, Unscored):
-            unscored = self._grade(indicator, outcome, completion)
-            return unscored.model_copy(update={"label_mass": mass})
-        return Grade(
-            id=indicator.id,
-            indicator=indicator.title,
-            score=outcome.score,
-            applicable=outcome.applicable if outcome.score else True,
-            reason="",
-            p_pass=outcome.p_pass,
-            label_mass=outcome.label_mass,
-            margin=outcome.margin,
-        )
 
 
 class JointCase(Case):

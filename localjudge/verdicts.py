@@ -59,15 +59,17 @@ _LOGPROB_FLOOR = -1e6
 
 
 class Read(_Frozen):
-    """What a one-token read says. Uncalibrated: `p_pass` orders messages well before it means a frequency."""
+    """What a one-token read says. Uncalibrated, `p_pass` orders messages and is no frequency."""
 
     p_pass: float
-    """(met + does not apply) / (met + not met + does not apply)."""
+    """(met + does not apply) / (met + not met + does not apply); or what a calibration makes of the margin."""
     label_mass: float
     """Probability that the next token begins any of the labels."""
     margin: float
-    """Natural log-odds of p_pass."""
+    """Natural log-odds of the uncalibrated p_pass."""
     applicable: bool
+    calibrated: bool = False
+    """Whether `p_pass` is a probability that a calibration made of the margin."""
 
     @property
     def score(self) -> Literal[0, 1]:
@@ -108,6 +110,7 @@ class Stage(_Frozen):
     p_pass: float | None = None
     label_mass: float | None = None
     margin: float | None = None
+    calibrated: bool = False
     unscored: Unscored | None = None
 
 
@@ -124,6 +127,8 @@ class Grade(_Frozen):
     p_pass: float | None = None
     label_mass: float | None = None
     margin: float | None = None
+    calibrated: bool = False
+    """Whether `p_pass` is a calibrated probability; false says that it only orders messages."""
     source: Literal["model", "rule", "thinking"] = "model"
     unscored: Unscored | None = None
     thinking: str | None = None

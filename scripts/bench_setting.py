@@ -6,13 +6,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from localjudge.engines import open_engine
+from localjudge.engines.base import Engine, Message
 from localjudge.engines.driver import TokenEngine
 from localjudge.offline import go_offline
+from localjudge.prompts import Prompts
 from localjudge.records import Record, read_records
 from localjudge.registry import demo_models, load_models
+from localjudge.rubric import builtin_rubrics
 from localjudge.weights import pull_any, resolve
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -32,12 +35,38 @@ def open_bench_engine(model: str | None, **options: Any) -> TokenEngine:
 
 
 def example_records(limit: int) -> list[Record]:
-    """The first records of both example files, half of each."""
+    """Records of both example files, half of each, repeated under ids of their own when there are too few."""
     records: list[Record] = []
     for name, count in (("push", limit - limit // 2), ("reply", limit // 2)):
         found = [entry for entry in read_records(EXAMPLES / f"{name}.jsonl") if isinstance(entry, Record)]
-        records += found[:count]
+        for number in range(count):
+            turn, place = divmod(number, len(found))
+            records.append(found[place] if not turn else _variant(found[place], turn))
     return records
+
+
+def _variant(record: Record, turn: int) -> Record:
+    """The same record for another agent, whom the prompt names first: nothing but the system message is shared."""
+    profile = record.agent_profile
+    other = {"工号": f"{turn}", **profile} if isinstance(profile, dict) else f"工号{turn}。{profile}"
+    return record.model_copy(update={"id": f"{record.id}-{turn}", "agent_profile": other})
+
+
+def shared_floor(engine: Engine, records: list[Record], block: int, strategy: Literal["read", "explain"]) -> int:
+    """The least prompt tokens that any sharing leaves: each record once, plus every question's own tokens rounded up to
+    whole cache blocks, over all records."""
+    prompts = Prompts()
+    total = 0
+    for record in records:
+        rubric = builtin_rubrics()[record.task_type]
+        system, parts = prompts.opening(record)
+        opening = engine.count_tokens((system, Message("user", parts)))
+        total += opening
+        for indicator in rubric.indicators:
+            tail = getattr(prompts, strategy)(rubric, indicator)
+            whole = engine.count_tokens((system, Message("user", (*parts, tail))))
+            total += -(-(whole - opening) // block) * block
+    return total
 
 
 def print_figures(**figures: Any) -> None:

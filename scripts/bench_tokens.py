@@ -15,12 +15,11 @@ import json
 from typing import Any
 
 import jsonschema
-from bench_setting import example_records, open_bench_engine, print_figures
+from bench_setting import example_records, open_bench_engine, print_figures, shared_floor
 
 from localjudge.engines.base import Completion, Engine, Message, Request
 from localjudge.engines.driver import TokenEngine
 from localjudge.judge import Judge
-from localjudge.prompts import Prompts
 from localjudge.records import Record
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
@@ -62,23 +61,8 @@ def _measure(engine: TokenEngine, records: list[Record], strategy: Any, block: i
         "unscored": unscored,
     }
     if strategy == "explain":
-        figures["computed_over_bound"] = round(computed / _bound(engine, records, block), 3)
+        figures["computed_over_bound"] = round(computed / shared_floor(engine, records, block, "explain"), 3)
     return figures
-
-
-def _bound(engine: Engine, records: list[Record], block: int) -> int:
-    """Record tokens plus tails in whole blocks, over all records."""
-    prompts = Prompts()
-    total = 0
-    for record in records:
-        rubric = builtin_rubrics()[record.task_type]
-        system, parts = prompts.opening(record)
-        opening = engine.count_tokens((system, Message("user", parts)))
-        total += opening
-        for indicator in rubric.indicators:
-            whole = engine.count_tokens((system, Message("user", (*parts, prompts.explain(rubric, indicator)))))
-            total += -(-(whole - opening) // block) * block
-    return total
 
 
 class _Watched(Engine):

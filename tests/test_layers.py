@@ -31,6 +31,7 @@ GROUND = {
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
     "weights": "errors model_folder registry sources",
     "verdicts": "records rubric",
+    "calibration": "errors records rubric",
 }
 # Engine wing: never records, rubric, verdicts, prompts. A reader of it cannot tell that it serves a judge.
 ENGINES = {
@@ -49,7 +50,7 @@ ENGINES = {
 QUESTIONS = {
     "prompts": "engines.base records rubric",
     "decisions": "verdicts",
-    "strategies": "decisions engines.base prompts records rubric verdicts",
+    "strategies": "calibration decisions engines.base prompts records rubric verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
     "judge": "cascade engines.base errors prompts records rubric strategies verdicts",
 }
@@ -60,23 +61,27 @@ RUNS = {
     "engine_choice": "engines engines.base errors offline registry weights",
     "run": "engine_choice engines.base errors judge manifest prompts records rubric stats store strategies "
     "verdicts weights",
+    "labelled": "errors exam records rubric",
+    "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
     "examine": "engines.base exam judge records rubric strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
 READING = {
     "stats": "records verdicts",
     "exam": "errors records rubric verdicts",
-    "report": "exam stats",
+    "report": "calibration exam stats",
 }
 # Front door.
 DOOR = {
     "machine": "offline registry weights",
     "agent": "engine_choice errors judge offline records rubric",
-    "cli": "cli_exam cli_machine cli_models cli_results cli_rubrics cli_run errors",
-    "cli_options": "decisions engine_choice errors records registry rubric strategies strict_yaml",
+    "cli": "cli_calibrate cli_exam cli_machine cli_models cli_results cli_rubrics cli_run errors",
+    "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies "
+    "strict_yaml weights",
     "cli_progress": "run",
     "cli_results": "cli_options decisions errors report stats store",
     "cli_run": "cli_options cli_progress cli_results errors offline records registry run weights",
+    "cli_calibrate": "calibrate calibration cli_options errors exam labelled offline prompts records report",
     "cli_exam": "cli_options errors exam examine offline report strategies",
     "cli_models": "errors registry weights",
     "cli_rubrics": "rubric verdicts",
@@ -113,7 +118,9 @@ IMPORTERS = {
     "tokenizers": "engines.encode",
     "ray": "",
     "numpy": "gguf",
-    "click": "cli cli_exam cli_machine cli_models cli_options cli_progress cli_results cli_rubrics cli_run",
+    "sklearn": "calibrate",
+    "click": "cli cli_calibrate cli_exam cli_machine cli_models cli_options cli_progress cli_results cli_rubrics "
+    "cli_run",
     "rich": "cli_progress report",
     "pyarrow": "rows",
     "huggingface_hub": "hubs",

@@ -26,6 +26,7 @@ PLAN = Plan(
     doubt_budget=None,
     reasons="all",
     band=(0.3, 0.7),
+    calibration="",
     keep_thinking=False,
     seed=0,
     prompt_digest="p",

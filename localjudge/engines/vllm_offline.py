@@ -6,6 +6,8 @@ slowest answer of a batch.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.metadata
 import os
 from collections.abc import Mapping
@@ -20,6 +22,9 @@ from localjudge.errors import EngineError
 _WAITING_PER_RUNNING = 2
 """Requests kept waiting for each one running: enough that a finished sequence is replaced in the same step."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameter numbers of mallopt(3)."""
+
 _GPU_OPTIONS: dict[str, object] = {"max_num_seqs": 256}
 
 
@@ -32,6 +37,8 @@ class VLLMOffline(Backend):
     def __init__(self, model_folder: Path, *, name: str, eos_id: int, options: Mapping[str, object]) -> None:
         llm_class, self._vllm = _import_vllm()
         on_cpu = self._vllm.platforms.current_platform.is_cpu()
+        if on_cpu:
+            _keep_freed_memory()
         resolved: dict[str, Any] = {
             "dtype": "bfloat16",
             "seed": 0,
@@ -131,6 +138,17 @@ def cpu_options() -> dict[str, object]:
     """
     cache = min(max(_available_memory() // 4, 1 << 30), 8 << 30)
     return {"block_size": 32, "enforce_eager": True, "kv_cache_memory_bytes": cache}
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc keep large freed blocks. By default it returns each activation to the kernel, and the next layer faults
+    it in again page by page: 1.5 million faults for 92 questions, against 44 thousand. vLLM's documentation advises a
+    preloaded tcmalloc for the same reason. Does nothing on another C library.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def _available_memory() -> int:

@@ -1,0 +1,142 @@
+"""A calibration: what a read's margin means as a probability, for one model, one prompt and one set of rubrics. Applies
+it and refuses any other; `calibrate` makes it. Reads and writes its file, asks no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from importlib import resources
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from localjudge.errors import ConfigError
+from localjudge.records import TaskType
+from localjudge.rubric import Indicator
+
+_PACKAGED = resources.files("localjudge") / "calibrations"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MarginMap(_Frozen):
+    """log-odds of passing = slope * margin + intercept."""
+
+    slope: float = Field(ge=0)
+    """Never negative: a calibration may find a margin worthless, it may not turn it round."""
+    intercept: float
+    labels: int
+    """How many labels of this indicator it was fitted on."""
+    indicator_digest: str
+    """Of the indicator as it was worded then."""
+
+    def probability(self, margin: float) -> float:
+        """Calibrated probability of passing, strictly between 0 and 1 up to rounding."""
+        odds = self.slope * margin + self.intercept
+        return 1 / (1 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1 + math.exp(odds))
+
+    @property
+    def threshold(self) -> float | None:
+        """The margin from which on a message passes; None where the margin decides nothing."""
+        return -self.intercept / self.slope if self.slope else None
+
+
+class FoldFigures(NamedTuple):
+    """How good probabilities were on labels that they were not fitted on."""
+
+    brier: float
+    log_loss: float
+    accuracy: float
+    auroc: float
+    calibration_error: float
+    """Expected calibration error, ten bins of equal count."""
+
+
+class Calibration(_Frozen):
+    """Maps from margin to probability, and what they belong to."""
+
+    schema_name: Literal["localjudge/calibration/1"] = "localjudge/calibration/1"
+    model: str
+    model_digest: str
+    prompt_digest: str
+    labels_digest: str
+    """sha256 of the labelled file."""
+    labels: int
+    base_rate: float = Field(gt=0, lt=1)
+    """Share of passing messages that the probabilities assume."""
+    maps: dict[str, MarginMap]
+    """By `map_key`."""
+    before: FoldFigures
+    """Of the raw p_pass."""
+    after: FoldFigures
+    """Of the calibrated one, every label predicted by a fit that had not seen its record."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of its canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+    def probability(self, task_type: TaskType, indicator: Indicator, margin: float) -> float | None:
+        """Calibrated probability of passing; None for an indicator that it does not know in these words."""
+        found = self.maps.get(map_key(task_type, indicator.id))
+        if found is None or found.indicator_digest != indicator.digest:
+            return None
+        return found.probability(margin)
+
+    def check_fits(self, model_digest: str, prompt_digest: str) -> None:
+        """Raises ConfigError unless it was made with this model and these prompts."""
+        for what, own, theirs in (
+            ("model", self.model_digest, model_digest),
+            ("prompt", self.prompt_digest, prompt_digest),
+        ):
+            if own != theirs:
+                raise ConfigError(
+                    f"this calibration was made with another {what} ({own[:12]}, not {theirs[:12]}).",
+                    hint="Run `localjudge calibrate` again, or leave the calibration off.",
+                )
+
+
+def map_key(task_type: TaskType, indicator_id: str) -> str:
+    """How maps are keyed: `push 1.1`."""
+    return f"{task_type} {indicator_id}"
+
+
+def file_name(model_digest: str, prompt_digest: str) -> str:
+    """Name of a calibration's file in the cache folder and in the package."""
+    return f"{model_digest[:16]}-{prompt_digest[:16]}.json"
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Reads a calibration file. Raises ConfigError naming the file and the fault."""
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the calibration ({error.strerror}).") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(f"{path}: not a calibration: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+def choose_calibration(wanted: str, folder: Path, model_digest: str, prompt_digest: str) -> Calibration | None:
+    """`off`: none. `auto`: the one in `folder` for this model and these prompts, else the packaged one, else none. Else
+    a file. Raises ConfigError for a file that cannot be read, or belongs to another model or prompt.
+    """
+    if wanted == "off":
+        return None
+    if wanted != "auto":
+        chosen = read_calibration(Path(wanted))
+        chosen.check_fits(model_digest, prompt_digest)
+        return chosen
+    name = file_name(model_digest, prompt_digest)
+    for place in (folder / name, Path(str(_PACKAGED)) / name):
+        if place.is_file():
+            found = read_calibration(place)
+            found.check_fits(model_digest, prompt_digest)
+            return found
+    return None

@@ -1,0 +1,86 @@
+"""`localjudge calibrate`: probabilities that mean something, for one model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from localjudge.calibrate import fit, read_margins
+from localjudge.calibration import Calibration, file_name
+from localjudge.cli_options import calibrations, engine_choice, engine_options, rubrics
+from localjudge.errors import StoreError, UsageError
+from localjudge.exam import packaged_exam
+from localjudge.labelled import read_labelled
+from localjudge.offline import go_offline
+from localjudge.prompts import Prompts
+from localjudge.records import input_digest
+from localjudge.report import render_calibration
+
+
+@click.command()
+@click.argument("labelled_file", metavar="[LABELLED]", type=click.Path(path_type=Path), required=False)
+@click.option("--model", "model_name", help="Name in models.yaml, or a folder.")
+@click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
+@click.option(
+    "--base-rate",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of messages that pass where you judge, if not that of the labels.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write it here, instead of where runs find it.")
+@engine_options
+@click.option("--json", "as_json", is_flag=True)
+def calibrate(
+    labelled_file: Path | None,
+    model_name: str | None,
+    rubric_names: tuple[str, ...],
+    base_rate: float | None,
+    out: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Fit probabilities and thresholds for a model on records with labels, or on minimal pairs.
+
+    Without LABELLED, on the packaged development exam.
+    """
+    go_offline()
+    source = labelled_file or packaged_exam()
+    packs = rubrics(rubric_names, "")
+    labelled = read_labelled(source, packs)
+    choice = engine_choice(options)
+    model = choice.find_model(model_name)
+    if model is None:
+        raise UsageError("the fake engine has no margins to calibrate.", hint="Give --engine vllm, hf or server.")
+    with choice.open(model) as engine:
+        points, lost = read_margins(engine, packs, labelled)
+    if lost:
+        click.echo(f"warning: {lost} of {lost + len(points)} reads came to nothing and are left out.", err=True)
+    fitted = fit(
+        points,
+        packs,
+        model=model.spec.name,
+        model_digest=model.digest,
+        prompt_digest=Prompts().digest,
+        labels_digest=input_digest((source,)),
+        base_rate=base_rate,
+    )
+    target = out or calibrations() / file_name(model.digest, fitted.prompt_digest)
+    _write(target, fitted)
+    if as_json:
+        click.echo(json.dumps(fitted.model_dump(mode="json"), ensure_ascii=False, indent=1))
+    else:
+        click.echo(render_calibration(fitted), nl=False)
+    click.echo(f"calibration: {target}", err=True)
+
+
+def _write(path: Path, fitted: Calibration) -> None:
+    text = json.dumps(fitted.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}.") from error

@@ -1,0 +1,211 @@
+"""`read` against two other ways to ask one model the same questions: vLLM's own structured decisions (`/v1/systemone`),
+and one HTTP chat completion for each indicator, both on a `vllm serve` on this machine.
+
+    python scripts/bench_peers.py [--model FOLDER] [--records N] [--rounds N]
+
+Needs a Qwen3, the only text family that `/v1/systemone` takes. Without --model, one with the shape of Qwen3-0.6B and
+random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the same
+record text and the same criterion texts, 8 records at a time or 64 completions at a time, one token an answer. Each
+words its prompt in its own way, so the token counts differ, and are shown. `read` runs in this process while no server
+is up; every side has the machine to itself and starts with an empty prefix cache. The last line is JSON; the ratios are
+`read`'s records per second over the peer's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from bench_setting import example_records, open_bench_engine, print_figures
+
+from localjudge.judge import Judge
+from localjudge.prompts import Prompts
+from localjudge.records import Record
+from localjudge.rubric import Indicator, builtin_rubrics
+from localjudge.strategies import Settings
+from localjudge.verdicts import Usage
+
+PORT = 8471
+OPTIONS = {"max_num_seqs": 64, "max_model_len": 8192, "kv_cache_memory_bytes": 2 << 30}
+
+
+def main() -> None:
+    """Measures the three sides, and prints the ratios."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model")
+    parser.add_argument("--records", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        model = options.model or _random_model(Path(folder) / "qwen3-0.6b-random")
+        records = example_records(options.records)
+        sides = {"read": _read(model, records, options.rounds)}
+        with _server(model, Path(folder)) as client:
+            for name, ask, width in (("systemone", _decide, 8), ("chat", _complete, 64)):
+                sides[name] = asyncio.run(_peer(client, ask, width, records, options.rounds))
+    for name, (seconds, tokens) in sides.items():
+        print(f"{name}: {[round(one, 1) for one in seconds]} s, {tokens / len(records):.0f} prompt tokens a record")
+    rate = {name: len(records) / statistics.median(seconds) for name, (seconds, _) in sides.items()}
+    print_figures(
+        benchmark="peers",
+        model=Path(model).name,
+        records=len(records),
+        rounds=options.rounds,
+        read_vs_systemone=round(rate["read"] / rate["systemone"], 2),
+        read_vs_chat=round(rate["read"] / rate["chat"], 2),
+        records_per_second={name: round(value, 4) for name, value in rate.items()},
+        prompt_tokens_per_record={name: round(tokens / len(records)) for name, (_, tokens) in sides.items()},
+    )
+
+
+Side = tuple[list[float], int]
+"""Seconds of each round, and prompt tokens of one round."""
+Client = tuple[str, str]
+"""Address and key."""
+Ask = Callable[[httpx.AsyncClient, Record], list[Callable[[], Awaitable[int]]]]
+"""The calls that a record needs; each returns the prompt tokens it was charged."""
+
+
+def _random_model(folder: Path) -> str:
+    script = Path(__file__).with_name("make_tiny_model.py")
+    subprocess.run([sys.executable, str(script), str(folder), "0.6b"], check=True, stdout=sys.stderr)
+    return str(folder)
+
+
+def _read(model: str, records: list[Record], rounds: int) -> Side:
+    seconds, tokens = [], 0
+    # Random weights put no mass on any label, so every grade is unscored; what is asked and computed is the same.
+    with open_bench_engine(model, **OPTIONS) as engine:
+        judge = Judge(engine, builtin_rubrics(), Settings(strategy="read"))
+        list(judge.judge(records[:1]))
+        for _ in range(rounds):
+            engine.backend.llm.reset_prefix_cache()  # type: ignore[attr-defined]
+            start = time.perf_counter()
+            usage = Usage()
+            for verdict in judge.judge(records):
+                usage += verdict.usage
+            seconds.append(time.perf_counter() - start)
+            tokens = usage.prompt_tokens
+    return seconds, tokens
+
+
+async def _peer(client: Client, ask: Ask, width: int, records: list[Record], rounds: int) -> Side:
+    seconds, tokens = [], 0
+    address, key = client
+    limits = httpx.Limits(max_connections=width)
+    async with httpx.AsyncClient(
+        base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=3600, limits=limits
+    ) as http:
+        for number in range(rounds + 1):
+            (await http.post("/reset_prefix_cache")).raise_for_status()
+            calls = [call for record in (records if number else records[:1]) for call in ask(http, record)]
+            gate = asyncio.Semaphore(width)
+            start = time.perf_counter()
+            charged = await asyncio.gather(*(_gated(gate, call) for call in calls))
+            if number:  # the first round only warms up
+                seconds.append(time.perf_counter() - start)
+                tokens = sum(charged)
+    return seconds, tokens
+
+
+async def _gated(gate: asyncio.Semaphore, call: Callable[[], Awaitable[int]]) -> int:
+    async with gate:
+        return await call()
+
+
+def _decide(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:
+    """One call for the whole record."""
+    questions = {
+        indicator.id: {
+            "type": "choice",
+            "instructions": indicator.criterion,
+            "criteria": {
+                "符合": indicator.pass_when,
+                "违反": indicator.fail_when,
+                "无关": indicator.not_applicable_when or "不适用",
+            },
+        }
+        for indicator in builtin_rubrics()[record.task_type].indicators
+    }
+
+    async def call() -> int:
+        body = {"instructions": _system(record), "state": _state(record), "questions": questions}
+        response = await http.post("/v1/systemone", json=body)
+        response.raise_for_status()
+        return int(response.json()["usage"]["input_tokens"])
+
+    return [call]
+
+
+def _complete(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:
+    """One call for each indicator."""
+
+    def asking(indicator: Indicator) -> Callable[[], Awaitable[int]]:
+        question = Prompts().read(builtin_rubrics()[record.task_type], indicator).text
+
+        async def call() -> int:
+            body: dict[str, Any] = {
+                "messages": [
+                    {"role": "system", "content": _system(record)},
+                    {"role": "user", "content": _state(record) + question},
+                ],
+                "max_tokens": 1,
+                "temperature": 0,
+                "logprobs": True,
+                "top_logprobs": 20,
+                "chat_template_kwargs": {"enable_thinking": False},
+            }
+            response = await http.post("/v1/chat/completions", json=body)
+            response.raise_for_status()
+            return int(response.json()["usage"]["prompt_tokens"])
+
+        return call
+
+    return [asking(indicator) for indicator in builtin_rubrics()[record.task_type].indicators]
+
+
+def _system(record: Record) -> str:
+    return Prompts().opening(record)[0].parts[0].text
+
+
+def _state(record: Record) -> str:
+    return "".join(part.text for part in Prompts().opening(record)[1])
+
+
+@contextmanager
+def _server(model: str, folder: Path) -> Iterator[Client]:
+    environment = os.environ | {"LOCALJUDGE_HOME": str(folder / "home"), "VLLM_SERVER_DEV_MODE": "1"}
+    command = [sys.executable, "-m", "localjudge", "serve", model, "--port", str(PORT)]
+    for name, value in OPTIONS.items():
+        command += ["--engine-arg", f"{name}={value}"]
+    with (folder / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{PORT}"
+    try:
+        for _ in range(600):
+            if process.poll() is not None:
+                raise SystemExit((folder / "serve.log").read_text(encoding="utf-8", errors="replace")[-2000:])
+            try:
+                if httpx.get(f"{address}/health", timeout=2).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(1)
+        yield address, (folder / "home" / "serve" / f"{PORT}.key").read_text(encoding="utf-8").strip()
+    finally:
+        process.terminate()
+        process.wait(timeout=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Records per second and tokens per record of the strategies, side by side in one run on one loaded engine.
+
+    python scripts/bench_strategies.py [--model NAME|FOLDER] [--records N] [--rounds N] [--strategy NAME ...]
+
+The examples are repeated to N records, each repeat a record of its own. The prefix cache is emptied before every
+measurement, and every round takes all strategies in turn, the next round in the other order. For `cascade-failed` the
+reads are given a threshold at which a fifth of the indicators fail, so that a fifth is asked for a reason; a model of
+this size fails nearly none or nearly all by itself.
+
+`floor` is the least that `read` can compute: each record once, and each question's own tokens rounded up to whole cache
+blocks. Ratios are medians over the rounds; the last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from bench_setting import example_records, open_bench_engine, print_figures, shared_floor
+
+from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key
+from localjudge.decisions import Band
+from localjudge.engines.driver import TokenEngine
+from localjudge.judge import Judge
+from localjudge.records import Record
+from localjudge.rubric import builtin_rubrics
+from localjudge.strategies import Settings
+from localjudge.verdicts import Usage, Verdict
+
+NAMES = ("read", "cascade-failed", "cascade-all", "explain", "joint")
+RATIOS = {
+    "read_vs_joint": ("read", "joint"),
+    "cascade_failed_vs_joint": ("cascade-failed", "joint"),
+    "cascade_all_vs_joint": ("cascade-all", "joint"),
+    "read_vs_explain": ("read", "explain"),
+    "cascade_all_vs_explain": ("cascade-all", "explain"),
+}
+FAILING = 0.2
+
+
+def main() -> None:
+    """Measures, and prints the ratios."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model")
+    parser.add_argument("--records", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--strategy", action="append", choices=NAMES)
+    options = parser.parse_args()
+    records = example_records(options.records)
+    asked = options.strategy or list(NAMES)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    tokens: dict[str, dict[str, Any]] = {}
+    with open_bench_engine(options.model) as engine:
+        block = int(str(engine.info.options.get("block_size", 16)))
+        settings = _settings(_judged(engine, records, Settings(strategy="read"))[1])
+        list(Judge(engine, builtin_rubrics(), Settings(strategy="explain")).judge(records[:1]))
+        for number in range(options.rounds):
+            for name in asked if number % 2 == 0 else reversed(asked):
+                took, verdicts = _judged(engine, records, settings[name])
+                seconds[name].append(took)
+                tokens[name] = _tokens(verdicts)
+                print(f"round {number + 1} {name}: {took:.1f} s, {tokens[name]}", flush=True)
+        floor = shared_floor(engine, records, block, "read") / len(records)
+    rates = {name: len(records) / statistics.median(times) for name, times in seconds.items()}
+    print_figures(
+        benchmark="strategies",
+        model=engine.info.model,
+        records=len(records),
+        rounds=options.rounds,
+        **{
+            key: round(rates[fast] / rates[slow], 2)
+            for key, (fast, slow) in RATIOS.items()
+            if fast in rates and slow in rates
+        },
+        records_per_second={name: round(rate, 4) for name, rate in rates.items()},
+        tokens_per_record=tokens,
+        read_computed_over_floor=round(tokens["read"]["computed"] / floor, 3) if "read" in tokens else None,
+        read_floor=round(floor),
+    )
+
+
+def _judged(engine: TokenEngine, records: list[Record], settings: Settings) -> tuple[float, list[Verdict]]:
+    reset: Callable[[], bool] = engine.backend.llm.reset_prefix_cache  # type: ignore[attr-defined]
+    if not reset():
+        raise SystemExit("the prefix cache could not be emptied")
+    start = time.perf_counter()
+    verdicts = list(Judge(engine, builtin_rubrics(), settings).judge(records))
+    return time.perf_counter() - start, verdicts
+
+
+def _settings(reads: list[Verdict]) -> dict[str, Settings]:
+    """A setting for each name; the cascade's thresholds are such that a fifth of these reads fail."""
+    maps = {}
+    for rubric in builtin_rubrics().values():
+        for indicator in rubric.indicators:
+            margins = sorted(
+                grade.margin
+                for verdict in reads
+                if verdict.task_type == rubric.task_type
+                for grade in verdict.detail
+                if grade.id == indicator.id and grade.margin is not None
+            )
+            lowest = margins[int(FAILING * len(margins))] if margins else 0.0
+            maps[map_key(rubric.task_type, indicator.id)] = MarginMap(
+                slope=1.0, intercept=-lowest, labels=0, indicator_digest=indicator.digest
+            )
+    none = FoldFigures(0, 0, 0, 0, 0)
+    threshold = Calibration(
+        model="",
+        model_digest="",
+        prompt_digest="",
+        labels_digest="",
+        labels=0,
+        base_rate=0.5,
+        maps=maps,
+        before=none,
+        after=none,
+    )
+    certain = Band(0.5, 0.5)
+    return {
+        "read": Settings(strategy="read"),
+        "explain": Settings(strategy="explain"),
+        "joint": Settings(strategy="joint"),
+        "cascade-all": Settings(strategy="cascade", reasons="all"),
+        "cascade-failed": Settings(strategy="cascade", reasons="failed", calibration=threshold, band=certain),
+    }
+
+
+def _tokens(verdicts: list[Verdict]) -> dict[str, Any]:
+    usage = Usage()
+    for verdict in verdicts:
+        usage += verdict.usage
+    count = len(verdicts)
+    return {
+        "prompt": round(usage.prompt_tokens / count),
+        "computed": round((usage.prompt_tokens - usage.cached_tokens) / count),
+        "output": round(usage.output_tokens / count),
+        "requests": round(usage.requests / count, 1),
+        "unscored": sum(verdict.max_score - verdict.scored for verdict in verdicts),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Calibration: what is fitted, what it is worth out of fold, and what it refuses to be used for."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+from command_line import call
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localjudge.calibrate import Point, figures, fit
+from localjudge.calibration import Calibration, MarginMap, choose_calibration, file_name, read_calibration
+from localjudge.engines.base import Completion, Request
+from localjudge.engines.fake import FakeEngine
+from localjudge.errors import ConfigError, InputError
+from localjudge.exam import packaged_exam, read_pairs
+from localjudge.judge import Judge
+from localjudge.labelled import from_pairs, read_labelled
+from localjudge.records import parse_record
+from localjudge.rubric import builtin_rubrics
+from localjudge.strategies import Settings
+
+RUBRICS = builtin_rubrics()
+FINITE = st.floats(-50, 50)
+
+
+def labelled_reads(*, bias: float = 6.0, noise: float = 1.0, count: int = 600, seed: int = 1) -> list[Point]:
+    """Margins of a judge that lets nearly everything pass: the order is right, the zero is not."""
+    rng = random.Random(seed)
+    points = []
+    for number in range(count):
+        label = number % 2
+        key = f"push {('1.1', '2.1', '5.4')[number % 3]}"
+        points.append(Point(key, bias + (1.5 if label else -1.5) + rng.gauss(0, noise), label, f"g{number // 2}"))
+    return points
+
+
+def fitted(points: list[Point], **more: float) -> Calibration:
+    return fit(
+        points, RUBRICS, model="m", model_digest="a" * 64, prompt_digest="b" * 64, labels_digest="c" * 64, **more
+    )
+
+
+# The fit
+
+
+def test_a_judge_that_passes_everything_gets_a_threshold_that_tells_good_from_bad() -> None:
+    result = fitted(labelled_reads())
+    assert result.before.accuracy == pytest.approx(0.5, abs=0.02)
+    assert result.after.accuracy > 0.85
+    assert result.after.brier < 0.12 < result.before.brier
+    threshold = result.maps["push 1.1"].threshold
+    assert threshold is not None and 5 < threshold < 7
+
+
+def test_probabilities_out_of_fold_mean_frequencies() -> None:
+    assert fitted(labelled_reads(noise=2.0, count=900)).after.calibration_error < 0.05
+
+
+def test_margins_that_tell_nothing_give_probabilities_near_the_base_rate() -> None:
+    rng = random.Random(2)
+    points = [Point("push 1.1", rng.gauss(8, 3), rng.randrange(2), f"g{n}") for n in range(400)]
+    result = fitted(points)
+    share = sum(point.label for point in points) / len(points)
+    for margin in (4.0, 8.0, 12.0):
+        assert result.maps["push 1.1"].probability(margin) == pytest.approx(share, abs=0.12)
+    assert result.after.brier == pytest.approx(0.25, abs=0.02)
+
+
+def test_an_indicator_without_labels_gets_the_map_of_the_whole() -> None:
+    result = fitted(labelled_reads())
+    untold = result.maps["reply 8.3"]
+    assert untold.labels == 0
+    assert untold.probability(9.0) > 0.8 > 0.2 > untold.probability(3.0)
+
+
+def test_an_indicator_with_few_labels_stays_closer_to_the_whole_than_its_labels_alone_say() -> None:
+    many = labelled_reads(bias=6.0)
+    few = [Point("push 7.5", 0.0 + 3 * (n % 2), n % 2, f"few{n // 2}") for n in range(4)]
+    own = fitted(many + few).maps["push 7.5"].threshold
+    assert own is not None and 1.5 < own < 6.0
+
+
+def test_no_slope_is_ever_negative() -> None:
+    turned = [Point("push 1.1", -point.margin, point.label, point.group) for point in labelled_reads()]
+    assert all(one.slope >= 0 for one in fitted(turned).maps.values())
+
+
+def test_another_base_rate_moves_the_odds_by_the_difference_of_the_log_odds() -> None:
+    plain, moved = fitted(labelled_reads()), fitted(labelled_reads(), base_rate=0.9)
+    shift = moved.maps["push 1.1"].intercept - plain.maps["push 1.1"].intercept
+    assert shift == pytest.approx(math.log(9), abs=0.01)
+    assert moved.base_rate == 0.9
+
+
+def test_the_order_of_the_points_changes_nothing() -> None:
+    points = labelled_reads(count=120)
+    assert fitted(sorted(points)) == fitted(sorted(points, reverse=True)[::-1])
+
+
+@pytest.mark.parametrize("points", [[], labelled_reads(count=10), [p for p in labelled_reads() if p.label]])
+def test_too_few_labels_or_one_kind_alone_are_refused(points: list[Point]) -> None:
+    with pytest.raises(InputError, match="too few"):
+        fitted(points)
+
+
+def test_figures_of_a_case_worked_by_hand() -> None:
+    told = figures([0.8, 0.4, 0.6, 0.2], [1, 0, 0, 1])
+    assert told.brier == pytest.approx((0.04 + 0.16 + 0.36 + 0.64) / 4)
+    assert told.accuracy == 0.5
+    assert told.auroc == 0.5
+
+
+@given(st.floats(0, 5), FINITE, FINITE, FINITE)
+def test_a_map_keeps_the_order_of_margins(slope: float, intercept: float, one: float, two: float) -> None:
+    fitted_map = MarginMap(slope=slope, intercept=intercept, labels=1, indicator_digest="")
+    low, high = sorted((one, two))
+    assert 0 <= fitted_map.probability(low) <= fitted_map.probability(high) <= 1
+
+
+# What it belongs to
+
+
+def test_a_calibration_is_found_for_its_model_and_prompt_and_refused_for_any_other(tmp_path: Path) -> None:
+    made = fitted(labelled_reads())
+    path = tmp_path / file_name("a" * 64, "b" * 64)
+    path.write_text(made.model_dump_json(), encoding="utf-8")
+    assert choose_calibration("auto", tmp_path, "a" * 64, "b" * 64) == made == read_calibration(path)
+    assert choose_calibration("auto", tmp_path, "d" * 64, "b" * 64) is None
+    assert choose_calibration("off", tmp_path, "a" * 64, "b" * 64) is None
+    for model, prompt, what in (("d" * 64, "b" * 64, "another model"), ("a" * 64, "d" * 64, "another prompt")):
+        with pytest.raises(ConfigError, match=what):
+            choose_calibration(str(path), tmp_path, model, prompt)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_name": "localjudge/plan/1"}'])
+def test_a_file_that_is_no_calibration_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"c\.json: not a calibration"):
+        read_calibration(path)
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_calibration(tmp_path / "none.json")
+
+
+def read_with(settings: Settings) -> tuple[float | None, bool, int | None]:
+    def answer(request: Request) -> Completion:
+        return Completion(request.id, "", "stop", choice_logprobs=(math.log(0.7), math.log(0.2), math.log(0.1)))
+
+    rubrics = {"push": RUBRICS["push"].select(("1.1",))}
+    record = parse_record({"id": "a", "task_type": "push", "message": "好"})
+    (verdict,) = Judge(FakeEngine(answer), rubrics, settings).judge([record])
+    grade = verdict.detail[0]
+    return grade.p_pass, grade.calibrated, grade.score
+
+
+@pytest.mark.parametrize("strategy", ["read", "cascade"])
+def test_a_grade_says_whether_its_probability_is_calibrated(strategy: str) -> None:
+    made = fitted(labelled_reads())
+    plain = Settings(strategy=strategy, reasons="failed")  # type: ignore[arg-type]
+    assert read_with(plain) == (pytest.approx(0.8), False, 1)
+    with_it = Settings(strategy=strategy, reasons="failed", calibration=made)  # type: ignore[arg-type]
+    expected = made.maps["push 1.1"].probability(math.log(4))
+    assert expected < 0.1
+    assert read_with(with_it)[:2] == (pytest.approx(expected), True)
+
+
+def test_an_indicator_in_other_words_stays_uncalibrated() -> None:
+    made = fitted(labelled_reads())
+    other = made.maps["push 1.1"].model_copy(update={"indicator_digest": "0" * 64})
+    changed = made.model_copy(update={"maps": made.maps | {"push 1.1": other}})
+    assert read_with(Settings(strategy="read", calibration=changed)) == (pytest.approx(0.8), False, 1)
+
+
+# Labels
+
+
+def test_the_two_sides_of_a_pair_are_one_group_with_both_labels() -> None:
+    labelled = from_pairs(read_pairs(packaged_exam(), RUBRICS))
+    assert len(labelled) == 282
+    assert {entry.group for entry in labelled[:2]} == {labelled[0].group}
+    assert [next(iter(entry.labels.values())) for entry in labelled[:2]] == [1, 0]
+    assert read_labelled(packaged_exam(), RUBRICS) == labelled
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        ({"labels": {"9.9": 1}}, "no push indicator '9.9'"),
+        ({"labels": {"1.1": 2}}, "labels"),
+        ({"labels": {"1.1": True}}, "labels"),
+        ({}, "no labels"),
+    ],
+)
+def test_faulty_labels_are_named_with_their_place(tmp_path: Path, record: dict[str, object], fault: str) -> None:
+    path = tmp_path / "labelled.jsonl"
+    path.write_text(json.dumps({"id": "r7", "task_type": "push", "message": "好"} | record), encoding="utf-8")
+    with pytest.raises(InputError, match=fault) as caught:
+        read_labelled(path, RUBRICS)
+    assert "labelled.jsonl" in str(caught.value) and "r7" in str(caught.value)
+
+
+def test_the_fake_engine_has_nothing_to_calibrate() -> None:
+    result = call("calibrate", "--engine", "fake")
+    assert result.exit_code == 2
+    assert "no margins" in result.stderr
