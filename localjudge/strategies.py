@@ -47,7 +47,7 @@ JOINT_TOKENS = 56
 class Settings:
     """How records are asked about."""
 
-    strategy: Strategy = "explain"
+    strategy: Strategy = "cascade"
     thinking_budget: int | None = None
     """None: thinking off. n >= 0: at most n thinking tokens for each answer."""
     keep_thinking: bool = False
