@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,7 +33,7 @@ class GpuSpec(BaseModel):
 def load_gpus() -> dict[str, GpuSpec]:
     """Every card of gpus.yaml by name, in file order. Raises ConfigError for a file that is not sound."""
     text = (resources.files("localjudge") / "gpus.yaml").read_text(encoding="utf-8")
-    data = load_yaml(text, "gpus.yaml")
+    data: Any = load_yaml(text, "gpus.yaml")
     try:
         return {name: GpuSpec.model_validate({"name": name, **body}) for name, body in data["gpus"].items()}
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
