@@ -39,6 +39,7 @@ _LAZY = {
     "doctor": _Lazy("localjudge.cli_machine", "doctor", "Say what this machine can run, and what to install."),
     "exam": _Lazy("localjudge.cli_exam", "exam", "Examine a model on minimal pairs."),
     "models": _Lazy("localjudge.cli_models", "models", "Models: list, show, pull, verify."),
+    "plan": _Lazy("localjudge.cli_plan", "plan", "Estimate tokens, and time on a GPU, of judging a file."),
     "replay": _Lazy("localjudge.cli_results", "replay", "Decide a cascade run anew with another --band; no model."),
     "rubrics": _Lazy("localjudge.cli_rubrics", "rubrics", "Rubric packs: list, show, check, schema."),
     "run": _Lazy(

@@ -146,6 +146,6 @@ def _spoken(decisive: Stage, said: Mapping[StageName, Stage]) -> Stage:
     return next((other for other in others if other.score == decisive.score and other.reason), decisive)
 
 
-def failure(outcome: Unscored, name: StageName, reason: str = "") -> Stage:
+def failure(outcome: Unscored, name: StageName, reason: str = "", label_mass: float | None = None) -> Stage:
     """A stage that came to nothing, and why."""
-    return Stage(stage=name, score=None, applicable=None, reason=reason, unscored=outcome)
+    return Stage(stage=name, score=None, applicable=None, reason=reason, label_mass=label_mass, unscored=outcome)

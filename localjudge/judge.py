@@ -47,12 +47,13 @@ class Judge:
         Holds no more records than it takes to keep the engine's capacity busy. Raises UsageError for a record whose
         task type has no rubric, EngineError when the engine is gone.
         """
+        engine = self._engine
         source = iter(records)
         cases: dict[str, Case] = {}
         waiting: deque[Request] = deque()
         exhausted = False
         while True:
-            while self._engine.in_flight < self._engine.capacity:
+            while engine.in_flight < engine.capacity:
                 if not waiting and not exhausted:
                     record = next(source, None)
                     if record is None:
@@ -63,10 +64,10 @@ class Judge:
                         waiting.extend(opened.open())
                 if not waiting:
                     break
-                self._engine.submit(waiting.popleft())
-            if not self._engine.in_flight:
+                engine.submit(waiting.popleft())
+            if not engine.in_flight:
                 return
-            for completion in self._engine.poll():
+            for completion in engine.poll():
                 key = completion.request_id.partition("/")[0]
                 case = cases.get(key)
                 if case is None:

@@ -14,8 +14,7 @@ from functools import cached_property
 from importlib import resources
 from typing import Any
 
-from jinja2 import StrictUndefined, Template
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Environment, StrictUndefined, Template
 
 from localjudge.engines.base import Message, Part
 from localjudge.records import Record
@@ -24,6 +23,7 @@ from localjudge.rubric import Indicator, Rubric
 _TEMPLATES = resources.files("localjudge") / "templates"
 _ROLES = {"user": "用户", "agent": "客服", "system": "系统"}
 _WEEKDAYS = "一二三四五六日"
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Prompts:
@@ -32,11 +32,12 @@ class Prompts:
     names = ("system", "record", "explain", "joint", "read", "polarity")
 
     def __init__(self) -> None:
-        environment = ImmutableSandboxedEnvironment(
+        # No sandbox: the templates are this package's own, and nothing that comes from outside is ever a template.
+        environment = Environment(
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=StrictUndefined,
-            autoescape=False,
+            autoescape=False,  # noqa: S701 - the reader is a model
             keep_trailing_newline=True,
         )
         environment.filters |= {"data": self._data, "profile": _profile, "role": _role, "moment": _moment}
@@ -45,6 +46,8 @@ class Prompts:
             name: environment.from_string(source) for name, source in self._sources.items()
         }
         self._nonce = secrets.token_hex(8)
+        self._marker = re.compile(rf"@{self._nonce}\.(\d+)@")
+        self._system = Message("system", (Part(self._templates["system"].render().strip()),))
         self._texts: list[str] = []
         self._tails: dict[tuple[str, str, str], Part] = {}
 
@@ -56,10 +59,9 @@ class Prompts:
 
     def opening(self, record: Record) -> tuple[Message, tuple[Part, ...]]:
         """What all questions about a record share: the system message, and the record as parts of the user message."""
-        system = Message("system", (Part(self._templates["system"].render().strip()),))
         self._texts = []
         rendered = self._templates["record"].render(record=record)
-        return system, tuple(self._split(rendered))
+        return self._system, tuple(self._split(rendered))
 
     def explain(self, rubric: Rubric, indicator: Indicator) -> Part:
         """The question for one indicator, to stand behind the record."""
@@ -90,9 +92,9 @@ class Prompts:
         return f"@{self._nonce}.{len(self._texts) - 1}@"
 
     def _split(self, rendered: str) -> Iterable[Part]:
-        for piece in re.split(rf"(@{self._nonce}\.\d+@)", rendered):
-            if piece.startswith(f"@{self._nonce}."):
-                yield Part(self._texts[int(piece[:-1].rpartition(".")[2])], data=True)
+        for position, piece in enumerate(self._marker.split(rendered)):
+            if position % 2:
+                yield Part(self._texts[int(piece)], data=True)
             elif piece:
                 yield Part(piece)
 
@@ -107,7 +109,7 @@ def _profile(profile: dict[str, Any] | str) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return "、".join(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else _to_json(value)
 
 
 def _role(role: str) -> str:

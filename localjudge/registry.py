@@ -130,6 +130,16 @@ class Sampling(_Frozen):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class Architecture(_Frozen):
+    """The shape of a model's attention, from its own config.json."""
+
+    layers: Annotated[int, Field(gt=0)]
+    attention_heads: Annotated[int, Field(gt=0)]
+    kv_heads: Annotated[int, Field(gt=0)]
+    """Heads whose keys and values are kept; fewer than attention_heads under grouped-query attention."""
+    head_dim: Annotated[int, Field(gt=0)]
+
+
 class ModelSpec(_Frozen):
     """One model: what it is, what it needs, where it comes from."""
 
@@ -140,6 +150,8 @@ class ModelSpec(_Frozen):
     """Billions."""
     active_parameters: Annotated[float, Field(gt=0)] | None = None
     """Billions at work on one token, for a mixture of experts; null when that is all of them."""
+    architecture: Architecture | None = None
+    """Null where it is not known; a pulled model's own config.json goes first."""
     context_length: Annotated[int, Field(gt=0)]
     thinking: bool
     """Whether the chat template knows `enable_thinking`."""

@@ -40,7 +40,7 @@ BAD_RECORDS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a run was asked to do. `model` is None only for the fake engine."""
+    """What a run was asked to do. `model` may be None for the fake engine alone, which then counts characters."""
 
     inputs: tuple[Path, ...]
     out: Path

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from localjudge.records import TaskType
-from localjudge.verdicts import Grade, Usage, Verdict
+from localjudge.verdicts import Unscored, Usage, Verdict
 
 
 class _Frozen(BaseModel):
@@ -74,64 +74,43 @@ class Summary(_Frozen):
     tasks: tuple[TaskSummary, ...]
 
 
+_Outcome = tuple[int | None, bool | None, bool, Unscored | None]
+"""Score, applicable, contradiction, unscored: all that a grade counts by."""
+
+
 class _Tally:
     def __init__(self) -> None:
         self.records = 0
         self.rubric = ""
-        self.grades: dict[str, tuple[str, Counter[str]]] = {}
+        self.grades: dict[str, tuple[str, Counter[_Outcome]]] = {}
 
     def add(self, verdict: Verdict) -> None:
         self.records += 1
         self.rubric = verdict.rubric
         for grade in verdict.detail:
-            _, counts = self.grades.setdefault(grade.id, (grade.indicator, Counter()))
-            counts.update(_counted(grade))
+            known = self.grades.get(grade.id)
+            if known is None:
+                known = self.grades[grade.id] = (grade.indicator, Counter())
+            known[1][(grade.score, grade.applicable, grade.contradiction, grade.unscored)] += 1
 
 
 def summarize(verdicts: Iterable[Verdict]) -> Summary:
     """Counts a stream of verdicts; memory grows with the number of indicators alone."""
     tallies: dict[TaskType, _Tally] = {}
-    usage = Usage()
+    spent: Counter[str] = Counter()
     records = 0
     for verdict in verdicts:
         records += 1
-        usage += verdict.usage
+        for name in Usage.model_fields:
+            spent[name] += getattr(verdict.usage, name)
         tallies.setdefault(verdict.task_type, _Tally()).add(verdict)
     tasks = tuple(_task(task_type, tallies[task_type]) for task_type in sorted(tallies))
-    return Summary(records=records, usage=usage, tasks=tasks)
-
-
-def _counted(grade: Grade) -> list[str]:
-    if grade.unscored is not None:
-        return ["asked", f"unscored:{grade.unscored}"]
-    names = ["asked", "scored"]
-    if grade.score:
-        names.append("passed")
-    if grade.applicable is False:
-        names.append("not_applicable")
-    if grade.contradiction:
-        names.append("contradiction")
-    return names
+    return Summary(records=records, usage=Usage(**spent), tasks=tasks)
 
 
 def _task(task_type: TaskType, tally: _Tally) -> TaskSummary:
     indicators = tuple(
-        IndicatorSummary(
-            rubric=tally.rubric,
-            id=indicator_id,
-            indicator=title,
-            asked=counts["asked"],
-            scored=counts["scored"],
-            passed=counts["passed"],
-            not_applicable=counts["not_applicable"],
-            contradictions=counts["contradiction"],
-            unscored={
-                name.removeprefix("unscored:"): count
-                for name, count in sorted(counts.items())
-                if name.startswith("unscored:")
-            },
-        )
-        for indicator_id, (title, counts) in tally.grades.items()
+        _indicator(tally.rubric, indicator_id, title, counts) for indicator_id, (title, counts) in tally.grades.items()
     )
     return TaskSummary(
         task_type=task_type,
@@ -142,4 +121,23 @@ def _task(task_type: TaskType, tally: _Tally) -> TaskSummary:
         scored=sum(row.scored for row in indicators),
         not_applicable=sum(row.not_applicable for row in indicators),
         indicators=indicators,
+    )
+
+
+def _indicator(rubric: str, indicator_id: str, title: str, counts: Counter[_Outcome]) -> IndicatorSummary:
+    causes: Counter[str] = Counter()
+    for (_, _, _, cause), count in counts.items():
+        if cause is not None:
+            causes[str(cause)] += count
+    scored = [(outcome, count) for outcome, count in counts.items() if outcome[3] is None]
+    return IndicatorSummary(
+        rubric=rubric,
+        id=indicator_id,
+        indicator=title,
+        asked=counts.total(),
+        scored=sum(count for _, count in scored),
+        passed=sum(count for (score, _, _, _), count in scored if score),
+        not_applicable=sum(count for (_, applicable, _, _), count in scored if applicable is False),
+        contradictions=sum(count for (_, _, against, _), count in scored if against),
+        unscored=dict(sorted(causes.items())),
     )

@@ -1,4 +1,5 @@
-"""The run folder. One writer, append-only, every verdict on disk before it counts; never interprets a grade.
+"""The run folder. One writer, append-only; never interprets a grade. Verdicts are readable at once, and forced to disk
+in groups.
 
 plan.json              what was asked; written first, never changed
 verdicts/<writer>.jsonl
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -23,6 +25,8 @@ from localjudge.manifest import Manifest, Plan
 from localjudge.verdicts import Verdict
 
 _WRITER = "00000-of-00001"
+SYNC_SECONDS = 0.5
+"""A verdict that comes this long after the latest sync, or later, brings the next; so does the end of the run."""
 
 
 class RunStore:
@@ -32,6 +36,7 @@ class RunStore:
         self.folder = folder
         self._verdicts: IO[str] | None = None
         self._errors: IO[str] | None = None
+        self._synced = time.monotonic()
 
     @classmethod
     def create(cls, folder: Path, plan: Plan) -> RunStore:
@@ -63,8 +68,20 @@ class RunStore:
             raise ResumeError(f"{folder} is not an empty folder.", hint="Give another --out.")
 
     def append(self, verdict: Verdict) -> None:
-        """Stores a verdict; it is on disk when this returns."""
+        """Stores a verdict: readable when this returns, on disk with the next `sync`, which comes by itself."""
         self._write_line(self._verdicts, verdict.model_dump_json(exclude_defaults=False))
+        if time.monotonic() - self._synced >= SYNC_SECONDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Forces to disk all that was stored."""
+        try:
+            for file in (self._verdicts, self._errors):
+                if file is not None:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise _cannot("write", self.folder, error) from error
+        self._synced = time.monotonic()
 
     def append_error(self, where: str, record_id: str | None, problem: str) -> None:
         """Notes a record that was not judged."""
@@ -73,6 +90,7 @@ class RunStore:
 
     def finish(self, manifest: Manifest, summary: BaseModel) -> None:
         """Seals the run: facts first, the marker last."""
+        self.sync()
         try:
             _write_whole(self.folder / "manifest.json", _pretty(manifest))
             _write_whole(self.folder / "summary.json", _pretty(summary))
@@ -83,7 +101,9 @@ class RunStore:
         self.close()
 
     def close(self) -> None:
-        """Closes the files. Safe to call twice."""
+        """Forces to disk what is not there yet, and closes the files. Safe to call twice."""
+        if self._verdicts is not None and not self._verdicts.closed:
+            self.sync()
         for file in (self._verdicts, self._errors):
             if file is not None:
                 file.close()
@@ -119,7 +139,6 @@ class RunStore:
         try:
             file.write(line + "\n")
             file.flush()
-            os.fsync(file.fileno())
         except OSError as error:
             raise _cannot("write", self.folder, error) from error
 

@@ -25,14 +25,13 @@ from localjudge.verdicts import (
     Unscored,
     Usage,
     Verdict,
-    answer_schema,
-    joint_schema,
+    answer_schema_text,
+    joint_schema_text,
     label_mass,
     parse_answer,
     parse_cut_joint,
     parse_joint,
     parse_read,
-    schema_text,
 )
 
 Strategy = Literal["cascade", "read", "explain", "joint"]
@@ -72,7 +71,7 @@ class Case(ABC):
         self._prompts = prompts
         self._settings = settings
         self._system, self._parts = prompts.opening(record)
-        self._usage = Usage()
+        self._completions: list[Completion] = []
 
     @abstractmethod
     def open(self) -> list[Request]:
@@ -88,19 +87,17 @@ class Case(ABC):
 
     def explain_request(self, indicator: Indicator, name: str, thinking_budget: int | None) -> Request:
         """Asks for a reason and a score."""
-        tail = self._prompts.explain(self.rubric, indicator)
-        request = self._ask(name, tail, EXPLAIN_TOKENS)
-        return replace(request, schema=schema_text(answer_schema()), thinking_budget=thinking_budget)
+        messages = self._about(self._prompts.explain(self.rubric, indicator))
+        return self._request(name, messages, EXPLAIN_TOKENS, answer_schema_text(), thinking_budget)
 
     def read_request(self, indicator: Indicator, name: str) -> Request:
         """Asks for one word, and reads how likely each of the labels is."""
-        request = self._ask(name, self._prompts.read(self.rubric, indicator), 1)
-        return replace(request, choices=READ_LABELS)
+        messages = self._about(self._prompts.read(self.rubric, indicator))
+        return self._request(name, messages, 1, choices=READ_LABELS)
 
     def polarity_request(self, reason: str, name: str) -> Request:
         """Asks what a reason says, seen alone: without the record, the indicator or the score."""
-        request = self._ask(name, Part(""), 1)
-        return replace(request, messages=(self._prompts.polarity(reason),), choices=READ_LABELS)
+        return self._request(name, (self._prompts.polarity(reason),), 1, choices=READ_LABELS)
 
     def read_stage(self, completion: Completion, name: StageName, indicator: Indicator | None = None) -> Stage:
         """What a read came to, with a calibrated probability where there is a calibration for the indicator."""
@@ -108,37 +105,56 @@ class Case(ABC):
             return failure(failure_of(completion) or Unscored.ENGINE_ERROR, name, completion.error)
         read = parse_read(completion.choice_logprobs)
         if isinstance(read, Unscored):
-            return failure(read, name).model_copy(update={"label_mass": label_mass(completion.choice_logprobs)})
-        calibration = self._settings.calibration
+            return failure(read, name, label_mass=label_mass(completion.choice_logprobs))
+        calibration, calibrated = self._settings.calibration, None
         if calibration is not None and indicator is not None:
-            probability = calibration.probability(self.record.task_type, indicator, read.margin)
-            if probability is not None:
-                read = read.model_copy(update={"p_pass": probability, "calibrated": True})
+            calibrated = calibration.probability(self.record.task_type, indicator, read.margin)
+        p_pass = read.p_pass if calibrated is None else calibrated
+        score: Literal[0, 1] = 1 if p_pass >= 0.5 else 0
         return Stage(
             stage=name,
-            score=read.score,
-            applicable=read.applicable if read.score else True,
-            p_pass=read.p_pass,
+            score=score,
+            applicable=read.applicable if score else True,
+            p_pass=p_pass,
             label_mass=read.label_mass,
             margin=read.margin,
-            calibrated=read.calibrated,
+            calibrated=calibrated is not None,
         )
 
-    def _ask(self, name: str, tail: Part, max_tokens: int) -> Request:
+    def _about(self, tail: Part) -> tuple[Message, ...]:
+        """The record, and a question behind it."""
+        return (self._system, Message("user", (*self._parts, tail)))
+
+    def _request(
+        self,
+        name: str,
+        messages: tuple[Message, ...],
+        max_tokens: int,
+        schema: str | None = None,
+        thinking_budget: int | None = None,
+        choices: tuple[str, ...] = (),
+    ) -> Request:
         return Request(
             id=f"{self._key}/{name}",
-            messages=(self._system, Message("user", (*self._parts, tail))),
+            messages=messages,
+            schema=schema,
             max_tokens=max_tokens,
+            thinking_budget=thinking_budget,
             seed=self._settings.seed,
+            choices=choices,
         )
 
     def _count(self, completion: Completion) -> None:
-        self._usage += Usage(
-            requests=1,
-            prompt_tokens=completion.prompt_tokens,
-            cached_tokens=completion.cached_tokens,
-            output_tokens=completion.output_tokens,
-            thinking_tokens=completion.thinking_tokens,
+        self._completions.append(completion)
+
+    def _usage(self) -> Usage:
+        done = self._completions
+        return Usage(
+            requests=len(done),
+            prompt_tokens=sum(each.prompt_tokens for each in done),
+            cached_tokens=sum(each.cached_tokens for each in done),
+            output_tokens=sum(each.output_tokens for each in done),
+            thinking_tokens=sum(each.thinking_tokens for each in done),
         )
 
     def _grade(self, indicator: Indicator, outcome: Answer | Unscored, completion: Completion) -> Grade:
@@ -171,7 +187,7 @@ class Case(ABC):
             id=self.record.id,
             rubric=self.rubric,
             detail=tuple(grades[indicator.id] for indicator in self.rubric.indicators),
-            usage=self._usage,
+            usage=self._usage(),
             extra=dict(self.record.extra),
         )
 
@@ -217,8 +233,18 @@ class ReadCase(Case):
         self._count(completion)
         indicator = self._indicators[completion.request_id.removeprefix(f"{self._key}/")]
         stage = self.read_stage(completion, "read", indicator)
-        told = stage.model_dump(exclude={"stage"})
-        self._grades[indicator.id] = Grade(id=indicator.id, indicator=indicator.title, **told)
+        self._grades[indicator.id] = Grade(
+            id=indicator.id,
+            indicator=indicator.title,
+            score=stage.score,
+            applicable=stage.applicable,
+            reason=stage.reason,
+            p_pass=stage.p_pass,
+            label_mass=stage.label_mass,
+            margin=stage.margin,
+            calibrated=stage.calibrated,
+            unscored=stage.unscored,
+        )
         return []
 
     def verdict(self) -> Verdict | None:
@@ -231,15 +257,15 @@ class JointCase(Case):
     def open(self) -> list[Request]:
         self._grades: dict[str, Grade] = {}
         tokens = JOINT_TOKENS * len(self.rubric.indicators)
-        asked = self._ask("joint", self._prompts.joint(self.rubric), tokens)
-        budget = self._settings.thinking_budget
-        self._request = replace(asked, schema=schema_text(joint_schema(self.rubric)), thinking_budget=budget)
-        return [self._request]
+        schema = joint_schema_text(tuple(indicator.id for indicator in self.rubric.indicators))
+        messages = self._about(self._prompts.joint(self.rubric))
+        self._asked = self._request("joint", messages, tokens, schema, self._settings.thinking_budget)
+        return [self._asked]
 
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
-        if completion.finish_reason == "length" and (again := second_try(self._request)):
-            self._request = again
+        if completion.finish_reason == "length" and (again := second_try(self._asked)):
+            self._asked = again
             return [again]
         ids = tuple(indicator.id for indicator in self.rubric.indicators)
         failure = failure_of(completion)

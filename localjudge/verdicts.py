@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from functools import cache, lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -58,18 +60,16 @@ _LOGPROB_FLOOR = -1e6
 """Stands in for minus infinity: no chance at all, and still a number to subtract."""
 
 
-class Read(_Frozen):
+class Read(NamedTuple):
     """What a one-token read says. Uncalibrated, `p_pass` orders messages and is no frequency."""
 
     p_pass: float
-    """(met + does not apply) / (met + not met + does not apply); or what a calibration makes of the margin."""
+    """(met + does not apply) / (met + not met + does not apply)."""
     label_mass: float
     """Probability that the next token begins any of the labels."""
     margin: float
-    """Natural log-odds of the uncalibrated p_pass."""
+    """Natural log-odds of p_pass."""
     applicable: bool
-    calibrated: bool = False
-    """Whether `p_pass` is a probability that a calibration made of the margin."""
 
     @property
     def score(self) -> Literal[0, 1]:
@@ -221,11 +221,15 @@ def answer_schema(*, bounded: bool = True) -> dict[str, Any]:
 
 def joint_schema(rubric: Rubric) -> dict[str, Any]:
     """JSON schema of one answer for all indicators of a pack, keyed by indicator id, in pack order."""
-    ids = [indicator.id for indicator in rubric.indicators]
+    return _joint_schema(indicator.id for indicator in rubric.indicators)
+
+
+def _joint_schema(ids: Iterable[str]) -> dict[str, Any]:
+    wanted = list(ids)
     return {
         "type": "object",
-        "properties": {indicator_id: answer_schema(bounded=False) for indicator_id in ids},
-        "required": ids,
+        "properties": {indicator_id: answer_schema(bounded=False) for indicator_id in wanted},
+        "required": wanted,
         "additionalProperties": False,
     }
 
@@ -233,6 +237,18 @@ def joint_schema(rubric: Rubric) -> dict[str, Any]:
 def schema_text(schema: dict[str, Any]) -> str:
     """The one spelling of a schema that engines, caches and digests see."""
     return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+
+
+@cache
+def answer_schema_text() -> str:
+    """The spelling of `answer_schema()`, made once."""
+    return schema_text(answer_schema())
+
+
+@lru_cache(maxsize=64)
+def joint_schema_text(ids: tuple[str, ...]) -> str:
+    """The spelling of the joint schema over these indicator ids, made once for each selection."""
+    return schema_text(_joint_schema(ids))
 
 
 def parse_answer(text: str) -> Answer | Unscored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,8 @@ from localjudge.registry import demo_models, load_models
 from localjudge.rubric import builtin_rubrics
 from localjudge.weights import pull_any, resolve
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 
 
 def open_bench_engine(model: str | None, **options: Any) -> TokenEngine:
@@ -32,6 +34,16 @@ def open_bench_engine(model: str | None, **options: Any) -> TokenEngine:
     engine = open_engine("vllm", local.path, name=local.spec.name, options=chosen)
     assert isinstance(engine, TokenEngine)
     return engine
+
+
+def tiny_model() -> Path:
+    """Folder of the tiny model that the tests use, with Qwen3's real tokenizer; made the first time."""
+    folder = Path(os.environ.get("LOCALJUDGE_TEST_CACHE", ROOT / ".cache")) / "tiny-qwen3"
+    if not folder.is_dir():
+        folder.parent.mkdir(exist_ok=True)
+        script = Path(__file__).parent / "make_tiny_model.py"
+        subprocess.run([sys.executable, str(script), str(folder)], check=True)
+    return folder
 
 
 def example_records(limit: int) -> list[Record]:

@@ -24,6 +24,7 @@ GROUND = {
     "records": "errors rows",
     "rubric": "errors records strict_yaml",
     "registry": "errors strict_yaml",
+    "gpus": "errors strict_yaml",
     "offline": "errors",
     "model_folder": "errors",
     "hubs": "",
@@ -40,11 +41,12 @@ ENGINES = {
     "engines.constraint": "errors",
     "engines.driver": "engines.base engines.encode errors",
     "engines.fake": "engines.base",
+    "engines.instant": "engines.base engines.driver engines.encode engines.fake",
     "engines.vllm_offline": "engines.base engines.constraint engines.driver errors",
     "engines.vllm_server": "engines.base engines.constraint engines.driver engines.encode errors",
     "engines.hf": "engines.base engines.constraint engines.driver errors",
-    "engines": "engines.base engines.driver engines.encode engines.fake engines.hf engines.vllm_offline "
-    "engines.vllm_server errors",
+    "engines": "engines.base engines.driver engines.encode engines.fake engines.hf engines.instant "
+    "engines.vllm_offline engines.vllm_server errors",
 }
 # Question side: never a concrete engine, the store, the command line.
 QUESTIONS = {
@@ -53,6 +55,8 @@ QUESTIONS = {
     "strategies": "calibration decisions engines.base prompts records rubric verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
     "judge": "cascade engines.base errors prompts records rubric strategies verdicts",
+    "workload": "engines.base prompts records rubric strategies",
+    "roofline": "errors gpus registry workload",
 }
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
@@ -75,7 +79,7 @@ READING = {
 DOOR = {
     "machine": "offline registry weights",
     "agent": "engine_choice errors judge offline records rubric",
-    "cli": "cli_calibrate cli_exam cli_machine cli_models cli_results cli_rubrics cli_run errors",
+    "cli": "cli_calibrate cli_exam cli_machine cli_models cli_plan cli_results cli_rubrics cli_run errors",
     "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "run",
@@ -84,6 +88,8 @@ DOOR = {
     "cli_calibrate": "calibrate calibration cli_options errors exam labelled offline prompts records report",
     "cli_exam": "cli_options errors exam examine offline report strategies",
     "cli_models": "errors registry weights",
+    "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
+    "strategies weights workload",
     "cli_rubrics": "rubric verdicts",
     "cli_machine": "cli_options engines.vllm_offline machine offline registry weights",
     "": "agent errors judge records rubric strategies verdicts",
@@ -119,8 +125,8 @@ IMPORTERS = {
     "ray": "",
     "numpy": "gguf",
     "sklearn": "calibrate",
-    "click": "cli cli_calibrate cli_exam cli_machine cli_models cli_options cli_progress cli_results cli_rubrics "
-    "cli_run",
+    "click": "cli cli_calibrate cli_exam cli_machine cli_models cli_options cli_plan cli_progress cli_results "
+    "cli_rubrics cli_run",
     "rich": "cli_progress report",
     "pyarrow": "rows",
     "huggingface_hub": "hubs",

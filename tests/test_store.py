@@ -212,3 +212,25 @@ def test_the_plans_digest_follows_every_field() -> None:
     digests = {PLAN.digest, *(PLAN.model_copy(update={name: value}).digest for name, value in other.items())}
     assert len(digests) == len(other) + 1
     assert Plan.model_validate_json(PLAN.model_dump_json()).digest == PLAN.digest
+
+
+def test_verdicts_are_forced_to_disk_in_groups_and_the_last_ones_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+    store = RunStore.create(tmp_path, PLAN)
+
+    def counting(handle: int) -> None:
+        synced.append(os.fstat(handle).st_size)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", counting)
+    for number in range(200):
+        store.append(verdict(f"r{number}"))
+    assert len(synced) < 100  # two files a group; alone, 200 verdicts would take 200
+    store.close()
+    assert segment(tmp_path).stat().st_size in synced[-2:]
+    before = len(synced)
+    store.close()
+    assert len(synced) == before

@@ -36,16 +36,17 @@ def open_engine(
     server_url: str = "",
     api_key: str = "",
 ) -> Engine:
-    """Opens an engine for the model in a folder. `server` needs the folder too, for its tokenizer and template.
+    """Opens an engine for the model in a folder. `server` needs the folder too, for its tokenizer and template; `fake`
+    needs none, and with one makes real token ids of the prompts.
 
     Raises EngineError when it cannot be opened, ConfigError for a model folder that cannot be used.
     """
     kind = choose_engine(engine)
     chosen = dict(options or {})
-    if kind == "fake":
+    if model_folder is None and kind == "fake":
         from localjudge.engines.fake import FakeEngine
 
-        return FakeEngine()
+        return FakeEngine(keep_seen=False)
     if model_folder is None:
         raise UsageError(f"engine {kind} needs a model.", hint="Give --model NAME or --model PATH.")
 
@@ -54,7 +55,11 @@ def open_engine(
 
     encoder = ChatEncoder(model_folder)
     backend: Backend
-    if kind == "vllm":
+    if kind == "fake":
+        from localjudge.engines.instant import InstantBackend
+
+        backend = InstantBackend(encoder, name=name)
+    elif kind == "vllm":
         from localjudge.engines.vllm_offline import VLLMOffline
 
         backend = VLLMOffline(model_folder, name=name, eos_id=encoder.eos_id, options=chosen)

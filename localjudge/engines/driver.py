@@ -79,6 +79,7 @@ class TokenEngine(Engine):
         self.info = backend.info
         self.backend = backend
         self._encoder = encoder
+        self._first_tokens: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._live: dict[str, _Live] = {}
         self._refused: deque[Completion] = deque()
 
@@ -97,7 +98,8 @@ class TokenEngine(Engine):
         thinks = request.thinking_budget is not None
         prompt = self._encoder.encode(request.messages, thinking=thinks)
         extra = 1 if request.choices else request.max_tokens
-        extra += len(self._encoder.encode_text(request.prefill))
+        if request.prefill:
+            extra += len(self._encoder.encode_text(request.prefill))
         if thinks:
             prompt = prompt + self._encoder.think_open
             extra += (request.thinking_budget or 0) + len(self._encoder.think_close)
@@ -158,12 +160,16 @@ class TokenEngine(Engine):
         return TokenRequest(request.id, prompt, request.max_tokens, request.schema, (), request.seed)
 
     def _choice_ids(self, choices: tuple[str, ...]) -> tuple[int, ...]:
+        known = self._first_tokens.get(choices)
+        if known is not None:
+            return known
         ids = tuple(self._encoder.encode_text(choice)[0] for choice in choices)
         if len(set(ids)) < len(ids):
             raise ConfigError(
                 f"{self.info.model}: the labels {', '.join(choices)} share a first token and cannot be told apart.",
                 hint="Use --strategy explain with this model.",
             )
+        self._first_tokens[choices] = ids
         return ids
 
     def _advance(self, live: _Live, done: TokenCompletion) -> Completion | None:

@@ -2,19 +2,20 @@
 
 The chat template is rendered with a marker in place of every piece of text; only what the template itself wrote is
 encoded by the full tokenizer. Every piece, trusted or not, is encoded by a copy of the tokenizer that has no added
-tokens, so that `<|im_end|>`, `<think>` or `<tool_call>` inside a message are ordinary characters. The sole importer of
-`tokenizers`.
+tokens, so that `<|im_end|>`, `<think>` or `<tool_call>` inside a message are ordinary characters. What many prompts
+share (the template's part, everything before the last piece) is encoded once. The sole importer of `tokenizers`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 from jinja2.exceptions import SecurityError
@@ -22,10 +23,27 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from localjudge.engines.base import Message
+from localjudge.engines.base import Message, Part, Role
 from localjudge.errors import ConfigError
 
+# Prompts are encoded a few short pieces at a time: handing those to a pool of threads costs more than it saves.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
 _PIECES_REMEMBERED = 4096
+_FRAMES_REMEMBERED = 256
+"""Records whose questions an engine may have in flight at once, with room to spare."""
+
+
+class _Frame(NamedTuple):
+    """A prompt without its last piece of text: the ids before it and behind it."""
+
+    head: list[int]
+    foot: tuple[int, ...]
+
+
+_Opening = tuple[tuple[Message, ...], Role, tuple[Part, ...], bool, bool]
+"""What decides a frame: earlier messages, role and parts of the last one but its last part, whether that one has text,
+whether the model may think."""
 
 
 class ChatEncoder:
@@ -40,9 +58,14 @@ class ChatEncoder:
         self._plain = Tokenizer.from_str(json.dumps(raw | {"added_tokens": [], "post_processor": None}))
         # A vocabulary built from a GGUF file also lists the control tokens as ordinary words, so their ids are known
         # by name and not by range.
-        self._control_ids = {token_id for token in added if (token_id := self._full.token_to_id(token)) is not None}
+        known = (self._full.token_to_id(token) for token in added)
+        self.control_ids = frozenset(token_id for token_id in known if token_id is not None)
+        """Ids of all tokens that only a chat template may produce."""
         self._template = self._compile_template()
-        self._encode_piece = lru_cache(maxsize=_PIECES_REMEMBERED)(self._encode_plain)
+        self._pieces: dict[str, tuple[int, ...]] = {}
+        self._glue_of = lru_cache(maxsize=64)(self._render_glue)
+        self._frame_of = lru_cache(maxsize=_FRAMES_REMEMBERED)(self._make_frame)
+        self._latest: tuple[_Opening, _Frame] | None = None
         self.think_open = self._glue("<think>\n")
         self.think_close = self._glue("\n</think>\n\n")
         self.think_end_id = self._full.token_to_id("</think>")
@@ -51,11 +74,6 @@ class ChatEncoder:
     def thinks(self) -> bool:
         """Whether the model has the control tokens of a thinking mode."""
         return self.think_end_id is not None and self._full.token_to_id("<think>") is not None
-
-    @property
-    def control_ids(self) -> frozenset[int]:
-        """Ids of all tokens that only a chat template may produce."""
-        return frozenset(self._control_ids)
 
     @property
     def eos_id(self) -> int:
@@ -68,52 +86,80 @@ class ChatEncoder:
         return int(token_id)
 
     def encode(self, messages: tuple[Message, ...], *, thinking: bool = False) -> list[int]:
-        """Token ids of the whole prompt, ready for the model's answer (or for its thinking)."""
-        nonce = secrets.token_hex(8)
-        texts: dict[str, str] = {}
-        turns = []
-        for message in messages:
-            markers = []
-            for part in message.parts:
-                if part.text:
-                    marker = f"@{nonce}.{len(texts)}@"
-                    texts[marker] = part.text
-                    markers.append(marker)
-            turns.append({"role": message.role, "content": "".join(markers)})
-        glue = self._render(turns, thinking)
-        ids: list[int] = []
-        met = []
-        for piece in re.split(rf"(@{nonce}\.\d+@)", glue):
-            if piece in texts:
-                met.append(piece)
-                ids.extend(self._encode_piece(texts[piece]))
-            elif piece:
-                ids.extend(self._glue(piece))
-        if met != list(texts):
-            raise ConfigError(
-                f"{self._folder.name}: its chat template drops, repeats or reorders message text.",
-                hint="Use the template the model was published with.",
-            )
-        return ids
+        """Token ids of the whole prompt, of one message or more, ready for the model's answer (or for its thinking)."""
+        last = messages[-1]
+        tail = last.parts[-1].text if last.parts else ""
+        opening = (messages[:-1], last.role, last.parts[:-1], bool(tail), thinking)
+        # Questions about one record come one after the other, and their parts are the same objects: this comparison
+        # is far cheaper than the hash that the memory behind it needs.
+        if self._latest is None or self._latest[0] != opening:
+            self._latest = (opening, self._frame_of(*opening))
+        head, foot = self._latest[1]
+        return [*head, *self.encode_text(tail), *foot] if tail else [*head, *foot]
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Token ids of plain text; never a control token."""
-        return self._encode_piece(text)
+        known = self._pieces.get(text)
+        return self._encode_pieces([text])[0] if known is None else known
 
     def decode(self, ids: list[int]) -> str:
         """Text of token ids, control tokens left out."""
         return str(self._full.decode(ids, skip_special_tokens=True))
 
-    def _encode_plain(self, text: str) -> tuple[int, ...]:
-        ids = tuple(self._plain.encode(text, add_special_tokens=False).ids)
-        if self._control_ids.isdisjoint(ids):
+    def _make_frame(
+        self, before: tuple[Message, ...], role: Role, parts: tuple[Part, ...], has_tail: bool, thinking: bool
+    ) -> _Frame:
+        turns = [*((message.role, message.parts) for message in before), (role, parts)]
+        texts = [[part.text for part in each if part.text] for _, each in turns]
+        filled = [bool(each) for each in texts[:-1]] + [bool(texts[-1]) or has_tail]
+        roles = (turn[0] for turn in turns)
+        glue = iter(self._glue_of(tuple(zip(roles, filled, strict=True)), thinking))
+        pieces = iter(self._encode_pieces([text for each in texts for text in each]))
+        head = list(next(glue))
+        for number, each in enumerate(texts, start=1):
+            for _ in each:
+                head.extend(next(pieces))
+            if filled[number - 1] and number < len(texts):
+                head.extend(next(glue))
+        return _Frame(head, next(glue) if filled[-1] else ())
+
+    def _render_glue(self, turns: tuple[tuple[Role, bool], ...], thinking: bool) -> tuple[tuple[int, ...], ...]:
+        """Ids of what the template writes before, between and behind the texts of those turns that have one."""
+        nonce = secrets.token_hex(8)
+        markers = [f"@{nonce}.{number}@" if filled else "" for number, (_, filled) in enumerate(turns)]
+        rendered = self._render(
+            [{"role": role, "content": marker} for (role, _), marker in zip(turns, markers, strict=True)], thinking
+        )
+        pieces = re.split(rf"(@{nonce}\.\d+@)", rendered)
+        if pieces[1::2] != [marker for marker in markers if marker]:
+            raise ConfigError(
+                f"{self._folder.name}: its chat template drops, repeats or reorders message text.",
+                hint="Use the template the model was published with.",
+            )
+        return tuple(tuple(self._glue(piece)) if piece else () for piece in pieces[::2])
+
+    def _encode_pieces(self, texts: list[str]) -> list[tuple[int, ...]]:
+        """Each text by itself, all that are not remembered in one call of the tokenizer."""
+        remembered = self._pieces
+        fresh = [text for text in dict.fromkeys(texts) if text not in remembered]
+        if fresh:
+            encodings = self._plain.encode_batch_fast(fresh, add_special_tokens=False)
+            for text, encoding in zip(fresh, encodings, strict=True):
+                remembered[text] = self._harmless(text, tuple(encoding.ids))
+        found = [remembered[text] for text in texts]
+        while len(remembered) > _PIECES_REMEMBERED:
+            del remembered[next(iter(remembered))]
+        return found
+
+    def _harmless(self, text: str, ids: tuple[int, ...]) -> tuple[int, ...]:
+        if self.control_ids.isdisjoint(ids):
             return ids
         # Not seen with any published tokenizer; a vocabulary that merges into a control token must still not leak.
         return tuple(
             token_id
             for character in text
             for token_id in self._plain.encode(character, add_special_tokens=False).ids
-            if token_id not in self._control_ids
+            if token_id not in self.control_ids
         )
 
     def _glue(self, text: str) -> list[int]:

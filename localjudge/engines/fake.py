@@ -7,6 +7,8 @@ import math
 import zlib
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 from localjudge.engines.base import Completion, Engine, EngineInfo, Message, Request
 
@@ -16,13 +18,16 @@ Script = Callable[[Request], Completion]
 class FakeEngine(Engine):
     """Answers each request by `script`, one per `poll`. Token counts are characters of text."""
 
-    def __init__(self, script: Script | None = None, *, capacity: int = 64, context_length: int = 32768) -> None:
+    def __init__(
+        self, script: Script | None = None, *, capacity: int = 64, context_length: int = 32768, keep_seen: bool = True
+    ) -> None:
         self.info = EngineInfo(engine="fake", model="fake", context_length=context_length)
         self._script = script or made_up
         self._capacity = capacity
         self._queue: deque[Request] = deque()
         self.seen: list[Request] = []
-        """Every request submitted, in order."""
+        """Every request submitted, in order; empty unless `keep_seen`, since it grows with the input."""
+        self._keep_seen = keep_seen
 
     @property
     def capacity(self) -> int:
@@ -33,7 +38,8 @@ class FakeEngine(Engine):
         return len(self._queue)
 
     def submit(self, request: Request) -> None:
-        self.seen.append(request)
+        if self._keep_seen:
+            self.seen.append(request)
         self._queue.append(request)
 
     def poll(self) -> list[Completion]:
@@ -51,14 +57,32 @@ class FakeEngine(Engine):
 def made_up(request: Request) -> Completion:
     """A well-formed answer with a made-up score that depends on the request alone."""
     if request.choices:
-        met = _seed(request) % 2
-        logprobs = tuple(math.log(0.9 if index == met else 0.04) for index in range(len(request.choices)))
+        logprobs = made_up_read(len(request.choices), _seed(request))
         return Completion(request.id, "", "length", output_tokens=1, choice_logprobs=logprobs)
-    schema = json.loads(request.schema) if request.schema else {}
-    answer = _fill(schema, _seed(request))
-    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    text = made_up_answer(request.schema, _seed(request))
     prompt = sum(len(part.text) for message in request.messages for part in message.parts)
     return Completion(request.id, text, "stop", prompt_tokens=prompt, output_tokens=len(text))
+
+
+def made_up_read(choices: int, seed: int) -> tuple[float, ...]:
+    """Log-probabilities that clearly favour one of the first two choices."""
+    return _clear(choices, seed % 2)
+
+
+def made_up_answer(schema: str | None, seed: int) -> str:
+    """Text that satisfies a JSON schema, its scores decided by `seed`."""
+    answer = _fill(_parsed(schema or "{}"), seed)
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+
+
+@lru_cache(maxsize=64)
+def _clear(choices: int, favoured: int) -> tuple[float, ...]:
+    return tuple(math.log(0.9 if index == favoured else 0.04) for index in range(choices))
+
+
+@lru_cache(maxsize=64)
+def _parsed(schema: str) -> Any:
+    return json.loads(schema)
 
 
 def _seed(request: Request) -> int:

@@ -1,0 +1,42 @@
+"""A backend without a model: made-up tokens at once, so that all the rest can be run for real and timed, from token ids
+to the parsing of answers. Its answers mean nothing and say so.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from localjudge.engines.base import EngineInfo
+from localjudge.engines.driver import Backend, TokenCompletion, TokenRequest
+from localjudge.engines.encode import ChatEncoder
+from localjudge.engines.fake import made_up_answer, made_up_read
+
+_THOUGHT = "演练模式，没有思考"
+
+
+class InstantBackend(Backend):
+    """Finishes at each step everything that was added before it. What it says depends on prompt and schema alone."""
+
+    def __init__(self, encoder: ChatEncoder, *, name: str, capacity: int = 256, context_length: int = 32768) -> None:
+        self.info = EngineInfo(engine="fake", model=name, context_length=context_length)
+        self.capacity = capacity
+        self._waiting: list[TokenRequest] = []
+        self._tokens = lru_cache(maxsize=1024)(encoder.encode_text)
+
+    def add(self, request: TokenRequest) -> None:
+        self._waiting.append(request)
+
+    def step(self) -> list[TokenCompletion]:
+        waiting, self._waiting = self._waiting, []
+        return [self._answer(request) for request in waiting]
+
+    def _answer(self, request: TokenRequest) -> TokenCompletion:
+        seed = sum(request.prompt[::8])
+        if request.choice_ids:
+            logprobs = made_up_read(len(request.choice_ids), seed)
+            return TokenCompletion(request.id, (), "length", choice_logprobs=logprobs)
+        text = _THOUGHT if request.schema is None else made_up_answer(request.schema, seed)
+        tokens = self._tokens(text)
+        if len(tokens) > request.max_tokens:
+            return TokenCompletion(request.id, tokens[: request.max_tokens], "length")
+        return TokenCompletion(request.id, tokens, "stop")
