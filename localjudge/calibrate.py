@@ -44,9 +44,9 @@ class Point(NamedTuple):
 
 
 def read_margins(
-    engine: Engine, rubrics: Mapping[TaskType, Rubric], labelled: Sequence[Labelled]
+    engine: Engine, rubrics: Mapping[TaskType, Rubric], labelled: Sequence[Labelled], settings: Settings
 ) -> tuple[list[Point], int]:
-    """Reads every labelled indicator; returns the points, and how many reads came to nothing.
+    """Reads every labelled indicator under settings for `read`; returns the points, and how many came to nothing.
 
     Raises EngineError when the engine is gone, InputError for two records with one id.
     """
@@ -55,7 +55,7 @@ def read_margins(
         raise InputError("two labelled records have one id.")
     only = {name: tuple(entry.labels) for name, entry in by_id.items()}
     points, lost = [], 0
-    judge = Judge(engine, rubrics, Settings(strategy="read"))
+    judge = Judge(engine, rubrics, settings)
     for verdict in judge.judge((entry.record for entry in labelled), only=only):
         entry = by_id[verdict.id]
         for grade in verdict.detail:
@@ -75,6 +75,7 @@ def fit(
     model: str,
     model_digest: str,
     prompt_digest: str,
+    orders: int,
     labels_digest: str,
     base_rate: float | None = None,
 ) -> Calibration:
@@ -98,6 +99,7 @@ def fit(
         model=model,
         model_digest=model_digest,
         prompt_digest=prompt_digest,
+        orders=orders,
         labels_digest=labels_digest,
         labels=len(points),
         base_rate=share if base_rate is None else base_rate,

@@ -64,6 +64,8 @@ class Calibration(_Frozen):
     model: str
     model_digest: str
     prompt_digest: str
+    orders: int
+    """Reads of each indicator that were averaged."""
     labels_digest: str
     """sha256 of the labelled file."""
     labels: int
@@ -89,16 +91,17 @@ class Calibration(_Frozen):
             return None
         return found.probability(margin)
 
-    def check_fits(self, model_digest: str, prompt_digest: str) -> None:
-        """Raises ConfigError unless it was made with this model and these prompts."""
+    def check_fits(self, model_digest: str, prompt_digest: str, orders: int) -> None:
+        """Raises ConfigError unless it was made with this model, these prompts and so many reads of each indicator."""
         for what, own, theirs in (
-            ("model", self.model_digest, model_digest),
-            ("prompt", self.prompt_digest, prompt_digest),
+            ("model", self.model_digest[:12], model_digest[:12]),
+            ("prompt", self.prompt_digest[:12], prompt_digest[:12]),
+            ("number of orders", self.orders, orders),
         ):
             if own != theirs:
                 raise ConfigError(
-                    f"this calibration was made with another {what} ({own[:12]}, not {theirs[:12]}).",
-                    hint="Run `localjudge calibrate` again, or leave the calibration off.",
+                    f"this calibration was made with another {what} ({own}, not {theirs}).",
+                    hint="Run `localjudge calibrate` again, or give --calibration off.",
                 )
 
 
@@ -107,9 +110,9 @@ def map_key(task_type: TaskType, indicator_id: str) -> str:
     return f"{task_type} {indicator_id}"
 
 
-def file_name(model_digest: str, prompt_digest: str) -> str:
+def file_name(model_digest: str, prompt_digest: str, orders: int) -> str:
     """Name of a calibration's file in the cache folder and in the package."""
-    return f"{model_digest[:16]}-{prompt_digest[:16]}.json"
+    return f"{model_digest[:16]}-{prompt_digest[:16]}-{orders}.json"
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -123,20 +126,19 @@ def read_calibration(path: Path) -> Calibration:
         raise ConfigError(f"{path}: not a calibration: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
 
 
-def choose_calibration(wanted: str, folder: Path, model_digest: str, prompt_digest: str) -> Calibration | None:
+def choose_calibration(
+    wanted: str, folder: Path, *, model_digest: str, prompt_digest: str, orders: int
+) -> Calibration | None:
     """`off`: none. `auto`: the one in `folder` for this model and these prompts, else the packaged one, else none. Else
     a file. Raises ConfigError for a file that cannot be read, or belongs to another model or prompt.
     """
     if wanted == "off":
         return None
-    if wanted != "auto":
-        chosen = read_calibration(Path(wanted))
-        chosen.check_fits(model_digest, prompt_digest)
-        return chosen
-    name = file_name(model_digest, prompt_digest)
-    for place in (folder / name, Path(str(_PACKAGED)) / name):
-        if place.is_file():
-            found = read_calibration(place)
-            found.check_fits(model_digest, prompt_digest)
-            return found
-    return None
+    name = file_name(model_digest, prompt_digest, orders)
+    places = (folder / name, Path(str(_PACKAGED)) / name) if wanted == "auto" else (Path(wanted),)
+    place = next((place for place in places if wanted != "auto" or place.is_file()), None)
+    if place is None:
+        return None
+    chosen = read_calibration(place)
+    chosen.check_fits(model_digest, prompt_digest, orders)
+    return chosen

@@ -27,9 +27,11 @@ class CascadeCase(Case):
         self._thoughts: dict[str, str] = {}
         self._asked: dict[str, tuple[Indicator, StageName, Request]] = {}
         self._done: dict[str, Grade] = {}
+        self._read: dict[str, list[Completion]] = {indicator.id: [] for indicator in self.rubric.indicators}
         return [
-            self._note(indicator, "read", self.read_request(indicator, f"{indicator.id}/read"))
+            self._note(indicator, "read", request)
             for indicator in self.rubric.indicators
+            for request in self.read_requests(indicator, f"{indicator.id}/read")
         ]
 
     def absorb(self, completion: Completion) -> list[Request]:
@@ -39,6 +41,10 @@ class CascadeCase(Case):
             again = second_try(request)
             if again is not None:
                 return [self._note(indicator, name, again)]
+        if name == "read":
+            self._read[indicator.id].append(completion)
+            if len(self._read[indicator.id]) < self._settings.orders:
+                return []
         if completion.thinking and self._settings.keep_thinking:
             self._thoughts[indicator.id] = completion.thinking
         self._stages[indicator.id].append(self._stage(completion, name, indicator))
@@ -94,9 +100,9 @@ class CascadeCase(Case):
 
     def _stage(self, completion: Completion, name: StageName, indicator: Indicator) -> Stage:
         if name == "read":
-            return self.read_stage(completion, name, indicator)
+            return self.read_stage(self._read[indicator.id], name, indicator)
         if name == "polarity":
-            return self.read_stage(completion, name)
+            return self.read_stage([completion], name)
         answer: Answer | Unscored = failure_of(completion) or parse_answer(completion.text)
         if isinstance(answer, Unscored):
             return failure(answer, name, completion.error)

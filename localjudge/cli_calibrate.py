@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -18,6 +18,7 @@ from localjudge.offline import go_offline
 from localjudge.prompts import Prompts
 from localjudge.records import input_digest
 from localjudge.report import render_calibration
+from localjudge.strategies import Settings
 
 
 @click.command()
@@ -29,6 +30,7 @@ from localjudge.report import render_calibration
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share of messages that pass where you judge, if not that of the labels.",
 )
+@click.option("--orders", type=click.IntRange(1, 2), default=Settings().orders, help="As the runs will have it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write it here, instead of where runs find it.")
 @engine_options
 @click.option("--json", "as_json", is_flag=True)
@@ -37,6 +39,7 @@ def calibrate(
     model_name: str | None,
     rubric_names: tuple[str, ...],
     base_rate: float | None,
+    orders: Literal[1, 2],
     out: Path | None,
     as_json: bool,
     **options: Any,
@@ -54,7 +57,7 @@ def calibrate(
     if model is None:
         raise UsageError("the fake engine has no margins to calibrate.", hint="Give --engine vllm, hf or server.")
     with choice.open(model) as engine:
-        points, lost = read_margins(engine, packs, labelled)
+        points, lost = read_margins(engine, packs, labelled, Settings(strategy="read", orders=orders))
     if lost:
         click.echo(f"warning: {lost} of {lost + len(points)} reads came to nothing and are left out.", err=True)
     fitted = fit(
@@ -63,10 +66,11 @@ def calibrate(
         model=model.spec.name,
         model_digest=model.digest,
         prompt_digest=Prompts().digest,
+        orders=orders,
         labels_digest=input_digest((source,)),
         base_rate=base_rate,
     )
-    target = out or calibrations() / file_name(model.digest, fitted.prompt_digest)
+    target = out or calibrations() / file_name(model.digest, fitted.prompt_digest, orders)
     _write(target, fitted)
     if as_json:
         click.echo(json.dumps(fitted.model_dump(mode="json"), ensure_ascii=False, indent=1))

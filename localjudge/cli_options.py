@@ -50,6 +50,12 @@ def asking_options(command: Command) -> Command:
             "--reasons", type=click.Choice(["all", "failed"]), default="all", help="Cascade: what to ask why."
         ),
         click.option("--band", type=float, nargs=2, default=(0.3, 0.7), help="Cascade: the uncertain range of p_pass."),
+        click.option(
+            "--orders",
+            type=click.IntRange(1, 2),
+            default=Settings().orders,
+            help="Reads of an indicator: its examples in one order, or in both.",
+        ),
         click.option("--calibration", default="auto", help="auto, off, or a file made by calibrate."),
         click.option("--thinking", type=click.Choice(["off", "on", "auto"]), default="off", help="Qwen3's thinking."),
         click.option("--thinking-budget", type=click.IntRange(min=0), default=1024, help="Thinking tokens an answer."),
@@ -87,17 +93,20 @@ def settings(options: dict[str, Any], strategy: Strategy, model: LocalModel | No
         doubt_budget=budget if options["thinking"] == "auto" else None,
         reasons=options["reasons"],
         band=band_of(options["band"]),
+        orders=options["orders"],
         keep_thinking=options["keep_thinking"],
         seed=options["seed"],
-        calibration=calibration(options["calibration"], model),
+        calibration=calibration(options["calibration"], model, options["orders"]),
     )
 
 
-def calibration(wanted: str, model: LocalModel | None) -> Calibration | None:
+def calibration(wanted: str, model: LocalModel | None, orders: int) -> Calibration | None:
     """The calibration for a model, see `choose_calibration`; the fake engine has none."""
     if model is None:
         return None
-    return choose_calibration(wanted, calibrations(), model.digest, Prompts().digest)
+    return choose_calibration(
+        wanted, calibrations(), model_digest=model.digest, prompt_digest=Prompts().digest, orders=orders
+    )
 
 
 def calibrations() -> Path:

@@ -53,6 +53,7 @@ class Plan(_Frozen):
     thinking_budget: int | None
     doubt_budget: int | None
     reasons: str
+    orders: int
     band: tuple[float, float]
     calibration: str
     """Digest of the calibration of the reads; empty where p_pass is uncalibrated."""

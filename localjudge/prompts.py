@@ -49,7 +49,7 @@ class Prompts:
         self._marker = re.compile(rf"@{self._nonce}\.(\d+)@")
         self._system = Message("system", (Part(self._templates["system"].render().strip()),))
         self._texts: list[str] = []
-        self._tails: dict[tuple[str, str, str], Part] = {}
+        self._tails: dict[tuple[str, str, str, bool], Part] = {}
 
     @cached_property
     def digest(self) -> str:
@@ -67,9 +67,10 @@ class Prompts:
         """The question for one indicator, to stand behind the record."""
         return self._tail("explain", rubric, indicator)
 
-    def read(self, rubric: Rubric, indicator: Indicator) -> Part:
-        """The one-word question for one indicator, to stand behind the record."""
-        return self._tail("read", rubric, indicator)
+    def read(self, rubric: Rubric, indicator: Indicator, *, flipped: bool = False) -> Part:
+        """The one-word question for one indicator, to stand behind the record; `flipped`, with the failing example
+        first."""
+        return self._tail("read", rubric, indicator, flipped=flipped)
 
     def polarity(self, reason: str) -> Message:
         """The question what a reason says, by itself. The reason is data: it may quote a hostile record."""
@@ -80,10 +81,10 @@ class Prompts:
         """The question for all indicators at once, to stand behind the record."""
         return self._tail("joint", rubric, None)
 
-    def _tail(self, name: str, rubric: Rubric, indicator: Indicator | None) -> Part:
-        key = (name, rubric.digest, indicator.id if indicator else "")
+    def _tail(self, name: str, rubric: Rubric, indicator: Indicator | None, *, flipped: bool = False) -> Part:
+        key = (name, rubric.digest, indicator.id if indicator else "", flipped)
         if key not in self._tails:
-            rendered = self._templates[name].render(rubric=rubric, indicator=indicator)
+            rendered = self._templates[name].render(rubric=rubric, indicator=indicator, flipped=flipped)
             self._tails[key] = Part(rendered.strip())
         return self._tails[key]
 

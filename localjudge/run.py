@@ -164,6 +164,7 @@ def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
         thinking_budget=settings.thinking_budget,
         doubt_budget=settings.doubt_budget,
         reasons=settings.reasons,
+        orders=settings.orders,
         band=settings.band,
         calibration=settings.calibration.digest if settings.calibration else "",
         keep_thinking=settings.keep_thinking,

@@ -5,7 +5,7 @@ a `Case` hands out requests and takes completions until its verdict is whole.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,6 +28,7 @@ from localjudge.verdicts import (
     answer_schema_text,
     joint_schema_text,
     label_mass,
+    mean_logprobs,
     parse_answer,
     parse_cut_joint,
     parse_joint,
@@ -57,6 +58,9 @@ class Settings:
     """Cascade: where a read alone is too uncertain to decide."""
     doubt_budget: int | None = None
     """Cascade: thinking tokens for an indicator whose stages leave a doubt; None leaves the doubt alone."""
+    orders: Literal[1, 2] = 2
+    """Reads of an indicator: one, or two that show its examples in either order and are averaged. The order sways a
+    small model as much as the message does; the average is free of it."""
     calibration: Calibration | None = None
     """What makes probabilities of the reads' margins; None leaves them uncalibrated."""
 
@@ -90,22 +94,34 @@ class Case(ABC):
         messages = self._about(self._prompts.explain(self.rubric, indicator))
         return self._request(name, messages, EXPLAIN_TOKENS, answer_schema_text(), thinking_budget)
 
-    def read_request(self, indicator: Indicator, name: str) -> Request:
-        """Asks for one word, and reads how likely each of the labels is."""
-        messages = self._about(self._prompts.read(self.rubric, indicator))
-        return self._request(name, messages, 1, choices=READ_LABELS)
+    def read_requests(self, indicator: Indicator, name: str) -> list[Request]:
+        """Asks for one word, and reads how likely each of the labels is; once for each order of the examples."""
+        return [
+            self._request(
+                name + "~" * flipped,
+                self._about(self._prompts.read(self.rubric, indicator, flipped=bool(flipped))),
+                1,
+                choices=READ_LABELS,
+            )
+            for flipped in range(self._settings.orders)
+        ]
 
     def polarity_request(self, reason: str, name: str) -> Request:
         """Asks what a reason says, seen alone: without the record, the indicator or the score."""
         return self._request(name, (self._prompts.polarity(reason),), 1, choices=READ_LABELS)
 
-    def read_stage(self, completion: Completion, name: StageName, indicator: Indicator | None = None) -> Stage:
-        """What a read came to, with a calibrated probability where there is a calibration for the indicator."""
-        if not completion.choice_logprobs:
-            return failure(failure_of(completion) or Unscored.ENGINE_ERROR, name, completion.error)
-        read = parse_read(completion.choice_logprobs)
+    def read_stage(
+        self, completions: Sequence[Completion], name: StageName, indicator: Indicator | None = None
+    ) -> Stage:
+        """What the reads of one question came to, their log-probabilities averaged; with a calibrated probability where
+        there is a calibration for the indicator."""
+        for completion in completions:
+            if not completion.choice_logprobs:
+                return failure(failure_of(completion) or Unscored.ENGINE_ERROR, name, completion.error)
+        logprobs = mean_logprobs([completion.choice_logprobs for completion in completions])
+        read = parse_read(logprobs)
         if isinstance(read, Unscored):
-            return failure(read, name, label_mass=label_mass(completion.choice_logprobs))
+            return failure(read, name, label_mass=label_mass(logprobs))
         calibration, calibrated = self._settings.calibration, None
         if calibration is not None and indicator is not None:
             calibrated = calibration.probability(self.record.task_type, indicator, read.margin)
@@ -227,12 +243,19 @@ class ReadCase(Case):
     def open(self) -> list[Request]:
         self._grades: dict[str, Grade] = {}
         self._indicators = {indicator.id: indicator for indicator in self.rubric.indicators}
-        return [self.read_request(indicator, indicator.id) for indicator in self.rubric.indicators]
+        self._read: dict[str, list[Completion]] = {indicator.id: [] for indicator in self.rubric.indicators}
+        return [
+            request for indicator in self.rubric.indicators for request in self.read_requests(indicator, indicator.id)
+        ]
 
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
-        indicator = self._indicators[completion.request_id.removeprefix(f"{self._key}/")]
-        stage = self.read_stage(completion, "read", indicator)
+        indicator = self._indicators[completion.request_id.removeprefix(f"{self._key}/").removesuffix("~")]
+        read = self._read[indicator.id]
+        read.append(completion)
+        if len(read) < self._settings.orders:
+            return []
+        stage = self.read_stage(read, "read", indicator)
         self._grades[indicator.id] = Grade(
             id=indicator.id,
             indicator=indicator.title,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
@@ -283,6 +283,13 @@ def parse_cut_joint(text: str, ids: tuple[str, ...]) -> dict[str, Answer | Unsco
     for match in re.finditer(r'"([A-Za-z0-9_.]+)":(\{"reason":"[^"\\]*","score":[01]\})', text):
         found[match[1]] = parse_answer(match[2])
     return {wanted: found.get(wanted, Unscored.TRUNCATED) for wanted in ids}
+
+
+def mean_logprobs(reads: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """The mean of several reads' log-probabilities, label by label."""
+    if len(reads) == 1:
+        return reads[0]
+    return tuple(sum(max(value, _LOGPROB_FLOOR) for value in label) / len(reads) for label in zip(*reads, strict=True))
 
 
 def label_mass(logprobs: tuple[float, ...]) -> float:

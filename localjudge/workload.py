@@ -14,7 +14,7 @@ from localjudge.engines.base import Message
 from localjudge.prompts import Prompts
 from localjudge.records import Record, TaskType
 from localjudge.rubric import Rubric
-from localjudge.strategies import Strategy
+from localjudge.strategies import Settings, Strategy
 
 ANSWER_TOKENS = 26
 """Tokens of a reason with its score: the mean of the 564 answers in docs/benchmarks.md."""
@@ -52,6 +52,8 @@ class Assumptions:
 
     answer_tokens: int = ANSWER_TOKENS
     reasons: str = "all"
+    orders: int = Settings().orders
+    """Reads of an indicator."""
     failed_share: float = FAILED_SHARE
     block_size: int = 16
     """Tokens of a cache block: only whole blocks are shared."""
@@ -97,7 +99,11 @@ def measure(
         rubric = rubrics[record.task_type]
         system, parts = prompts.opening(record)
         tails = {
-            "read": [prompts.read(rubric, indicator) for indicator in rubric.indicators],
+            "read": [
+                prompts.read(rubric, indicator, flipped=flipped)
+                for indicator in rubric.indicators
+                for flipped in (False, True)[: assumed.orders]
+            ],
             "explain": [prompts.explain(rubric, indicator) for indicator in rubric.indicators],
             "joint": [prompts.joint(rubric)],
         }
@@ -135,7 +141,7 @@ def _add_record(
     if load.strategy != "cascade":
         return
     share = 1.0 if assumed.reasons == "all" else assumed.failed_share
-    for read, explain in zip(first, asked["explain"], strict=True):
+    for read, explain in zip(first[:: assumed.orders], asked["explain"], strict=True):
         # The read of the same indicator has left its blocks behind.
         cached = _whole_blocks(counter.shared(read, explain), assumed.block_size)
         _add_request(load, counter.tokens(explain), cached, answer, share)

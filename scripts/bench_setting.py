@@ -17,6 +17,7 @@ from localjudge.prompts import Prompts
 from localjudge.records import Record, read_records
 from localjudge.registry import demo_models, load_models
 from localjudge.rubric import builtin_rubrics
+from localjudge.strategies import Settings
 from localjudge.weights import pull_any, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -75,9 +76,10 @@ def shared_floor(engine: Engine, records: list[Record], block: int, strategy: Li
         opening = engine.count_tokens((system, Message("user", parts)))
         total += opening
         for indicator in rubric.indicators:
-            tail = getattr(prompts, strategy)(rubric, indicator)
-            whole = engine.count_tokens((system, Message("user", (*parts, tail))))
-            total += -(-(whole - opening) // block) * block
+            read = [prompts.read(rubric, indicator, flipped=flipped) for flipped in (False, True)[: Settings().orders]]
+            for tail in read if strategy == "read" else [prompts.explain(rubric, indicator)]:
+                whole = engine.count_tokens((system, Message("user", (*parts, tail))))
+                total += -(-(whole - opening) // block) * block
     return total
 
 

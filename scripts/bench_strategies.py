@@ -113,6 +113,7 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
         model="",
         model_digest="",
         prompt_digest="",
+        orders=2,
         labels_digest="",
         labels=0,
         base_rate=0.5,

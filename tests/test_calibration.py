@@ -41,7 +41,14 @@ def labelled_reads(*, bias: float = 6.0, noise: float = 1.0, count: int = 600, s
 
 def fitted(points: list[Point], **more: float) -> Calibration:
     return fit(
-        points, RUBRICS, model="m", model_digest="a" * 64, prompt_digest="b" * 64, labels_digest="c" * 64, **more
+        points,
+        RUBRICS,
+        model="m",
+        model_digest="a" * 64,
+        prompt_digest="b" * 64,
+        orders=2,
+        labels_digest="c" * 64,
+        **more,
     )
 
 
@@ -125,16 +132,20 @@ def test_a_map_keeps_the_order_of_margins(slope: float, intercept: float, one: f
 # What it belongs to
 
 
+def chosen(wanted: str, folder: Path, model: str, prompt: str) -> Calibration | None:
+    return choose_calibration(wanted, folder, model_digest=model, prompt_digest=prompt, orders=2)
+
+
 def test_a_calibration_is_found_for_its_model_and_prompt_and_refused_for_any_other(tmp_path: Path) -> None:
     made = fitted(labelled_reads())
-    path = tmp_path / file_name("a" * 64, "b" * 64)
+    path = tmp_path / file_name("a" * 64, "b" * 64, 2)
     path.write_text(made.model_dump_json(), encoding="utf-8")
-    assert choose_calibration("auto", tmp_path, "a" * 64, "b" * 64) == made == read_calibration(path)
-    assert choose_calibration("auto", tmp_path, "d" * 64, "b" * 64) is None
-    assert choose_calibration("off", tmp_path, "a" * 64, "b" * 64) is None
+    assert chosen("auto", tmp_path, "a" * 64, "b" * 64) == made == read_calibration(path)
+    assert chosen("auto", tmp_path, "d" * 64, "b" * 64) is None
+    assert chosen("off", tmp_path, "a" * 64, "b" * 64) is None
     for model, prompt, what in (("d" * 64, "b" * 64, "another model"), ("a" * 64, "d" * 64, "another prompt")):
         with pytest.raises(ConfigError, match=what):
-            choose_calibration(str(path), tmp_path, model, prompt)
+            chosen(str(path), tmp_path, model, prompt)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_name": "localjudge/plan/1"}'])

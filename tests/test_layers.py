@@ -85,7 +85,7 @@ DOOR = {
     "cli_progress": "run",
     "cli_results": "cli_options decisions errors report stats store",
     "cli_run": "cli_options cli_progress cli_results errors offline records registry run weights",
-    "cli_calibrate": "calibrate calibration cli_options errors exam labelled offline prompts records report",
+    "cli_calibrate": "calibrate calibration cli_options errors exam labelled offline prompts records report strategies",
     "cli_exam": "cli_options errors exam examine offline report strategies",
     "cli_models": "errors registry weights",
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "

@@ -25,6 +25,7 @@ PLAN = Plan(
     thinking_budget=None,
     doubt_budget=None,
     reasons="all",
+    orders=2,
     band=(0.3, 0.7),
     calibration="",
     keep_thinking=False,
