@@ -87,6 +87,9 @@ def _judging_options(command: Any) -> Any:
         click.option("--keep-thinking", is_flag=True, help="Store the thinking text with each grade."),
         click.option("--seed", type=int, default=0),
         click.option(
+            "--rules", type=click.Choice(["off", "witness", "on"]), default="on", help="What the packs' checks do."
+        ),
+        click.option(
             "--engine-arg", "engine_args", multiple=True, metavar="KEY=VALUE", help="Engine option; repeatable."
         ),
         click.option("--max-model-len", type=click.IntRange(min=256), help="Context length in tokens."),

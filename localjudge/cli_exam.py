@@ -12,12 +12,14 @@ import click
 
 from localjudge.engines import choose_engine, open_engine
 from localjudge.errors import UsageError
-from localjudge.exam import compare, packaged_exam, read_pairs
-from localjudge.examine import take_exam
+from localjudge.exam import Pair, compare, packaged_exam, read_pairs
+from localjudge.examine import take_exam, take_rules_exam
 from localjudge.offline import check_local, go_offline
+from localjudge.records import TaskType
 from localjudge.registry import load_models
 from localjudge.report import render_comparison, render_exam
-from localjudge.rubric import load_rubric
+from localjudge.rubric import Rubric, load_rubric
+from localjudge.rules import Rules
 from localjudge.strategies import Settings, Strategy
 from localjudge.weights import resolve
 
@@ -33,6 +35,8 @@ PROGRESS_SECONDS = 15.0
 @click.option(
     "--compare", "compared", type=STRATEGIES, nargs=2, help="Two strategies side by side, with a paired test."
 )
+@click.option("--rules", type=click.Choice(["off", "witness", "on"]), default="on", help="What the packs' checks do.")
+@click.option("--rules-only", is_flag=True, help="Examine the deciding checks alone, without a model.")
 @click.option("--indicators", default="", help="Only pairs on these indicator ids, comma-separated.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many pairs.")
 @click.option("--max-model-len", type=click.IntRange(min=256), help="Context length in tokens.")
@@ -45,6 +49,8 @@ def exam(
     engine: str,
     strategy: Strategy,
     compared: tuple[Strategy, Strategy] | None,
+    rules: Rules,
+    rules_only: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -57,11 +63,16 @@ def exam(
     ][: options["limit"]]
     if not pairs:
         raise UsageError("no pair is about the indicators asked for.", hint="Check --indicators.")
+    if rules_only:
+        if model_name or compared or rules != "on":
+            raise UsageError("--rules-only asks no model.", hint="Leave out --model, --compare and --rules.")
+        _examine_rules(rubrics, pairs, as_json=as_json)
+        return
     results = {}
     with _engine(model_name, engine, options) as opened:
         for name in dict.fromkeys(compared or (strategy,)):
             clock = time.monotonic()
-            result, usage = take_exam(opened, rubrics, pairs, Settings(strategy=name), _Progress())
+            result, usage = take_exam(opened, rubrics, pairs, Settings(strategy=name, rules=rules), _Progress())
             results[name] = result
             if not as_json:
                 click.echo(render_exam(result, title=f"{opened.info.model}, {name}"))
@@ -76,6 +87,16 @@ def exam(
         click.echo(json.dumps({"strategies": report, "comparison": comparison}, ensure_ascii=False, indent=1))
     elif compared and comparison:
         click.echo(render_comparison(comparison, *compared))
+
+
+def _examine_rules(rubrics: dict[TaskType, Rubric], pairs: list[Pair], *, as_json: bool) -> None:
+    result, left_out = take_rules_exam(rubrics, pairs)
+    if as_json:
+        report = {"strategies": {"rules": result.model_dump(mode="json")}, "comparison": None, "left_out": left_out}
+        click.echo(json.dumps(report, ensure_ascii=False, indent=1))
+        return
+    click.echo(render_exam(result, title="rules alone"))
+    click.echo(f"{sum(left_out.values())} pairs left out: no check decides their {len(left_out)} indicators")
 
 
 def _engine(model_name: str | None, engine: str, options: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from localjudge.errors import UsageError
 from localjudge.prompts import Prompts
 from localjudge.records import Record, TaskType
 from localjudge.rubric import Rubric
+from localjudge.rules import Ruling, rule
 from localjudge.strategies import Case, ExplainCase, JointCase, ReadCase, Settings, Strategy
 from localjudge.verdicts import Verdict
 
@@ -48,7 +49,7 @@ class Judge:
         task type has no rubric, EngineError when the engine is gone.
         """
         source = iter(records)
-        cases: dict[str, Case] = {}
+        cases: dict[str, tuple[Case, Ruling]] = {}
         waiting: deque[Request] = deque()
         exhausted = False
         while True:
@@ -58,8 +59,12 @@ class Judge:
                     if record is None:
                         exhausted = True
                     else:
-                        key, opened = self._case(record, (only or {}).get(record.id))
-                        cases[key] = opened
+                        ruling = self._ruling(record, (only or {}).get(record.id))
+                        if not ruling.undecided:
+                            yield ruling.join(None)
+                            continue
+                        key, opened = self._case(ruling)
+                        cases[key] = opened, ruling
                         waiting.extend(opened.open())
                 if not waiting:
                     break
@@ -68,16 +73,16 @@ class Judge:
                 return
             for completion in self._engine.poll():
                 key = completion.request_id.partition("/")[0]
-                case = cases.get(key)
-                if case is None:
+                if key not in cases:
                     continue
+                case, ruling = cases[key]
                 waiting.extendleft(reversed(case.absorb(completion)))
                 verdict = case.verdict()
                 if verdict is not None:
                     del cases[key]
-                    yield verdict
+                    yield ruling.join(verdict)
 
-    def _case(self, record: Record, only: tuple[str, ...] | None) -> tuple[str, Case]:
+    def _ruling(self, record: Record, only: tuple[str, ...] | None) -> Ruling:
         rubric = self._rubrics.get(record.task_type)
         if rubric is None:
             raise UsageError(
@@ -86,6 +91,13 @@ class Judge:
             )
         if only is not None:
             rubric = self._select(rubric, only)
+        return rule(record, rubric, self._settings.rules)
+
+    def _case(self, ruling: Ruling) -> tuple[str, Case]:
+        rubric = ruling.rubric
+        # One answer for all costs one request either way, and each other set of indicators another automaton.
+        if ruling.decided and self._settings.strategy != "joint":
+            rubric = self._select(rubric, ruling.undecided)
         self._opened += 1
         key = f"{self._nonce}-{self._opened}"
-        return key, CASES[self._settings.strategy](key, record, rubric, self._prompts, self._settings)
+        return key, CASES[self._settings.strategy](key, ruling.record, rubric, self._prompts, self._settings)

@@ -55,6 +55,9 @@ class Plan(_Frozen):
     reasons: str
     band: tuple[float, float]
     keep_thinking: bool
+    rules: str
+    lists_digest: str
+    """Over the word lists and festivals that come with the checks."""
     seed: int
     prompt_digest: str
     schema_digest: str

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from localjudge.checks import lists_digest
 from localjudge.engines import choose_engine, open_engine
 from localjudge.engines.base import Engine, EngineInfo
 from localjudge.errors import EngineError, InputError, UsageError
@@ -170,6 +171,8 @@ def make_plan(request: RunRequest, engine_name: str, checked: CheckedInput) -> P
         reasons=settings.reasons,
         band=settings.band,
         keep_thinking=settings.keep_thinking,
+        rules=settings.rules,
+        lists_digest=lists_digest(),
         seed=settings.seed,
         prompt_digest=Prompts().digest,
         schema_digest=digest_of(schemas),

@@ -30,6 +30,12 @@ class IndicatorSummary(_Frozen):
     """Why there is no score -> how many."""
     contradictions: int = 0
     """Grades whose reason argues against their own score; they count as scored."""
+    by_rule: int = 0
+    """Grades that a check decided, without the model."""
+    witnessed: int = 0
+    """Opinions of witnesses, 0 or 1, that stand beside a grade of the model's."""
+    disagreements: int = 0
+    """Those of `witnessed` that are not the grade's score."""
 
     @property
     def pass_rate(self) -> float | None:
@@ -41,6 +47,11 @@ class IndicatorSummary(_Frozen):
         """The same over records that the indicator applies to; None when there are none."""
         applicable = self.scored - self.not_applicable
         return (self.passed - self.not_applicable) / applicable if applicable else None
+
+    @property
+    def disagreement_rate(self) -> float | None:
+        """disagreements / witnessed: a figure of the model's health, and of the rule's; None without witnesses."""
+        return self.disagreements / self.witnessed if self.witnessed else None
 
     @property
     def coverage(self) -> float:
@@ -111,6 +122,12 @@ def _counted(grade: Grade) -> list[str]:
         names.append("not_applicable")
     if grade.contradiction:
         names.append("contradiction")
+    if grade.source == "rule":
+        names.append("by_rule")
+    else:
+        spoken = [witness.score for witness in grade.witnesses if witness.score is not None and witness.applicable]
+        names += ["witnessed"] * len(spoken)
+        names += ["disagreement"] * sum(score != grade.score for score in spoken)
     return names
 
 
@@ -125,6 +142,9 @@ def _task(task_type: TaskType, tally: _Tally) -> TaskSummary:
             passed=counts["passed"],
             not_applicable=counts["not_applicable"],
             contradictions=counts["contradiction"],
+            by_rule=counts["by_rule"],
+            witnessed=counts["witnessed"],
+            disagreements=counts["disagreement"],
             unscored={
                 name.removeprefix("unscored:"): count
                 for name, count in sorted(counts.items())

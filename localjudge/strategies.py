@@ -14,6 +14,7 @@ from localjudge.engines.base import Completion, Message, Part, Request
 from localjudge.prompts import Prompts
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
+from localjudge.rules import Rules
 from localjudge.verdicts import (
     NOT_APPLICABLE,
     READ_LABELS,
@@ -56,6 +57,8 @@ class Settings:
     """Cascade: where a read alone is too uncertain to decide."""
     doubt_budget: int | None = None
     """Cascade: thinking tokens for an indicator whose stages leave a doubt; None leaves the doubt alone."""
+    rules: Rules = "on"
+    """Whether the rubric's checks decide, stand beside the grades, or do not run."""
 
 
 class Case(ABC):
