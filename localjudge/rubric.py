@@ -128,6 +128,11 @@ class Rubric(_Frozen):
         return tuple(indicator for group in self.groups for indicator in group.indicators)
 
     @cached_property
+    def checked(self) -> tuple[Indicator, ...]:
+        """Those of the indicators that have checks."""
+        return tuple(indicator for indicator in self.indicators if indicator.check)
+
+    @cached_property
     def digest(self) -> str:
         """sha256 over the pack's canonical JSON: layout and comments of the YAML do not count, wording does."""
         canonical = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, separators=(",", ":"))

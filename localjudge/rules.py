@@ -5,11 +5,12 @@ decides is the grade, and its question is not asked; a witness stands beside the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from localjudge.checks.base import Opinion
 from localjudge.records import Record
-from localjudge.rubric import Indicator, Rubric
+from localjudge.rubric import Rubric
 from localjudge.verdicts import NOT_APPLICABLE, Grade, Usage, Verdict
 
 Rules = Literal["off", "witness", "on"]
@@ -52,18 +53,20 @@ def rule(record: Record, rubric: Rubric, rules: Rules) -> Ruling:
     """Runs the checks of a rubric on a record. A check that does not know leaves its indicator to the model."""
     decided: dict[str, Grade] = {}
     witnesses: dict[str, tuple[Opinion, ...]] = {}
-    for indicator in rubric.indicators if rules != "off" else ():
+    for indicator in rubric.checked if rules != "off" else ():
         beside = []
         for check in indicator.check:
             opinion = check.look(record)
             if rules == "on" and opinion.confidence == "decides":
                 if opinion.score is not None:
-                    decided[indicator.id] = _grade(indicator, opinion)
+                    reason = opinion.evidence if opinion.applicable else NOT_APPLICABLE
+                    decided[indicator.id] = _grade(
+                        indicator.id, indicator.title, opinion.score, opinion.applicable, reason
+                    )
                     continue
-                # It knows of something that it cannot settle: the evidence stands beside the model's grade.
-                if not opinion.evidence:
-                    continue
-            beside.append(opinion.model_copy(update={"confidence": "witness"}))
+            # Something found that it cannot settle stands beside the model's grade; having nothing to say does not.
+            if opinion.evidence:
+                beside.append(opinion if opinion.confidence == "witness" else _demoted(opinion))
         if beside:
             witnesses[indicator.id] = tuple(beside)
     return Ruling(record, rubric, decided, witnesses)
@@ -74,12 +77,10 @@ def deciding(rubric: Rubric) -> tuple[str, ...]:
     return tuple(entry.id for entry in rubric.indicators if any(check.decides for check in entry.check))
 
 
-def _grade(indicator: Indicator, opinion: Opinion) -> Grade:
-    return Grade(
-        id=indicator.id,
-        indicator=indicator.title,
-        score=opinion.score,
-        applicable=opinion.applicable,
-        reason=opinion.evidence if opinion.applicable else NOT_APPLICABLE,
-        source="rule",
-    )
+def _demoted(opinion: Opinion) -> Opinion:
+    return opinion.model_copy(update={"confidence": "witness"})
+
+
+@lru_cache(maxsize=256)
+def _grade(id: str, title: str, score: Literal[0, 1], applicable: bool | None, reason: str) -> Grade:
+    return Grade(id=id, indicator=title, score=score, applicable=applicable, reason=reason, source="rule")

@@ -100,10 +100,11 @@ def throughput(count: int) -> float:
             record.model_copy(update={"message": f"{record.message}{turn}{number}"})
             for number, record in enumerate(itertools.islice(itertools.cycle(examples), count))
         ]
-        clock = time.perf_counter()
+        # Processor time: other work on the machine takes none of it away.
+        clock = time.process_time()
         for record in records:
             rule(record, packs[record.task_type], "on")
-        best = max(best, count / (time.perf_counter() - clock))
+        best = max(best, count / (time.process_time() - clock))
     return best
 
 
@@ -126,10 +127,10 @@ def linearity() -> tuple[float, str, dict[str, list[float]]]:
             taken = []
             for attempt in range(3):
                 record = parse_record(shared | {"task_type": "push", "message": shared["message"] + str(attempt)})
-                clock = time.perf_counter()
+                clock = time.process_time()
                 for pack in packs.values():
                     rule(record, pack, "on")
-                taken.append(time.perf_counter() - clock)
+                taken.append(time.process_time() - clock)
             seconds[kind].append(round(min(taken), 4))
         growth = (seconds[kind][-1] / max(seconds[kind][0], 0.002)) / (LENGTHS[-1] / LENGTHS[0])
         if growth > worst:

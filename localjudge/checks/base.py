@@ -5,6 +5,7 @@ models or verdicts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -60,6 +61,10 @@ class Check(BaseModel, ABC):
         """The fault is not there."""
         return self._opinion(1, True, evidence, span)
 
+    def clear(self, evidence: str) -> Opinion:
+        """The fault that is looked for is not there: a 1 where that decides; a witness of one fault says nothing then."""
+        return self.met(evidence) if self.decides else self.unknown()
+
     def not_applicable(self, evidence: str = "") -> Opinion:
         """There is nothing to judge, which is a 1."""
         return self._opinion(1, False, evidence, None)
@@ -70,11 +75,19 @@ class Check(BaseModel, ABC):
 
     def _opinion(self, score: Any, applicable: bool | None, evidence: str, span: tuple[int, int] | None) -> Opinion:
         confidence: Confidence = "decides" if self.decides else "witness"
-        return Opinion(
-            check=self.name,
-            confidence=confidence,
-            score=score,
-            applicable=applicable,
-            evidence=evidence,
-            span=span,
-        )
+        return _said(self.name, confidence, score, applicable, evidence, span)
+
+
+@lru_cache(maxsize=256)
+def _said(
+    check: str,
+    confidence: Confidence,
+    score: Any,
+    applicable: bool | None,
+    evidence: str,
+    span: tuple[int, int] | None,
+) -> Opinion:
+    # Most opinions are one of a few that say that there is nothing to say.
+    return Opinion(
+        check=check, confidence=confidence, score=score, applicable=applicable, evidence=evidence, span=span
+    )

@@ -24,7 +24,7 @@ _JOINT = r"[、和与及&+\s]{0,2}"
 _FILL = r"[您你大家各位全的里阖府一切都要很过得个]{0,4}"
 # After the wish: a question about the festival, or goods named after it.
 _NO_GREETING = re.compile(r"吗|么|不快乐|购|礼|套|价|卡|专|活动|特惠|福利|大促|主题|系列|歌|这|四个字|两个字|的(?:照片|视频|活动|歌)|过")
-_ZODIAC = r"[鼠牛虎兔龙蛇马羊猴鸡狗猪]年" + r"(?:快乐|大吉|吉祥|安康|如意|行大运|好运)"
+_ZODIAC = "|".join(f"{animal}年(?:快乐|大吉|吉祥|安康|如意|行大运|好运)" for animal in "鼠牛虎兔龙蛇马羊猴鸡狗猪")
 _LATER = re.compile(r"(?:没|忘|未|错过|来不及|别|不|等|再|谢|感谢|收到)[^，。！？；,.!?;\n]{0,6}$")
 _WISHING = re.compile(r"祝|愿|恭贺|快乐|安康|吉祥|团圆|节日好|佳节|问候")
 _FESTIVE = re.compile(r"(?:节日|佳节|双节|两节|假日)(?:里)?(?:快乐|愉快|安康|吉祥|好)")
@@ -99,7 +99,7 @@ def greetings(text: Text, record: Record) -> tuple[list[Greeting], tuple[int, in
     """The greetings of a message, in order, and where it greets or may greet without naming a festival."""
     patterns = _patterns()
     found: list[Greeting] = []
-    named = list(patterns.name.finditer(text.folded))
+    named = _named(text.folded)
     generic = _FESTIVE.search(text.folded)
     if not named:
         return [], generic.span() if generic else None
@@ -128,6 +128,11 @@ class _Patterns(NamedTuple):
     whole: frozenset[str]
 
 
+@lru_cache(maxsize=8)
+def _named(folded: str) -> tuple[re.Match[str], ...]:
+    return tuple(_patterns().name.finditer(folded))
+
+
 @lru_cache(maxsize=1)
 def _patterns() -> _Patterns:
     owners: dict[str, tuple[Festival, ...]] = {}
@@ -137,7 +142,7 @@ def _patterns() -> _Patterns:
     whole = frozenset(name for festival in almanac().festivals for name in festival.greetings)
     names = "|".join(_spelling(name) for name in sorted(owners, key=len, reverse=True))
     return _Patterns(
-        name=re.compile(f"{names}|(?P<zodiac>{_ZODIAC})"),
+        name=re.compile(f"{names}|{_ZODIAC}"),
         more=re.compile(rf"(?:佳?节|假期|当天|当日|夜)?{_JOINT}({names})"),
         owners=owners,
         whole=whole,
@@ -148,11 +153,11 @@ def _spelling(name: str) -> str:
     if name in almanac().only_with_jie:
         return f"{re.escape(name)}(?=节)"
     # 小年轻 are young people, and 十一 is a number more often than a holiday.
-    unless = {"小年": ("", "轻龄"), "十一": ("一二三四五六七八九十第", "月点个号日岁天次二三四五六七八九十")}.get(name)
-    if unless is None:
-        return re.escape(name)
-    before, after = unless
-    return (f"(?<![{before}])" if before else "") + f"{re.escape(name)}(?![{after}])"
+    if name == "小年":
+        return "小年(?![轻龄])"
+    if name == "十一":
+        return "十一(?<![一二三四五六七八九十第]十一)(?![月点个号日岁天次二三四五六七八九十])"
+    return re.escape(name)
 
 
 _AFTER_NAME = re.compile(
@@ -165,9 +170,8 @@ def _read(
 ) -> tuple[list[tuple[Festival, ...]], int, Literal["greeting", "doubtful"] | None]:
     """The festivals of one name and those joined to it, where the greeting ends, and whether it is one."""
     folded, end = text.folded, match.end()
-    if match["zodiac"]:
-        spring = patterns.owners["春节"]
-        return [spring], end, _unless(folded, match.start(), end)
+    if match[0] not in patterns.owners:
+        return [patterns.owners["春节"]], end, _unless(folded, match.start(), end)
     group = [patterns.owners[match[0]]]
     if match[0] in patterns.whole:
         closed = match[0][-1] != "好" or text.closed(end) or folded[end] in "呀啊哦呢哇吖嘞哟"

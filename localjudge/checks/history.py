@@ -13,7 +13,6 @@ from localjudge.records import Record
 
 _TURNS = 20
 _CHARACTERS = 1000
-_WORD = re.compile(r"\w")
 _STOCK = re.compile(
     r"在吗|在不在|最近(?:还好|好|怎么样|过得|忙)吗?|好久不见|好久没(?:联系|聊)|有(?:什么)?需要(?:帮忙|帮助|随时|请)|随时(?:联系|找)我"
     r"|温馨提示|尊敬的(?:客户|用户|会员)|祝您生活愉快|感谢您的支持|欢迎选购|回复?[一二1２2]"
@@ -37,9 +36,10 @@ class NearRepetition(Check):
 
     def look(self, record: Record) -> Opinion:
         """Violated for near-repetition of one of the agent's last turns, or for stock phrases."""
-        pairs = _pairs(record.message)
-        if isinstance(record.dialogue_history, tuple) and pairs:
-            for said in spoken(record, "agent")[-_TURNS:]:
+        if isinstance(record.dialogue_history, tuple):
+            earlier = spoken(record, "agent")[-_TURNS:]
+            pairs = _pairs(record.message) if earlier else set()
+            for said in earlier:
                 before = _pairs(said)
                 # Two short texts share pairs by chance.
                 smaller = min(len(pairs), len(before))
@@ -48,7 +48,7 @@ class NearRepetition(Check):
         stock = list(_STOCK.finditer(record.message[:_CHARACTERS]))
         if len(stock) >= self.stock_phrases:
             return self.violated("套话：" + "、".join(match[0] for match in stock[:3]), stock[0].span())
-        return self.met("没有雷同的话")
+        return self.clear("没有雷同的话")
 
 
 class OpenPromise(Check):
@@ -77,6 +77,5 @@ class OpenPromise(Check):
 
 
 def _pairs(text: str) -> set[tuple[str, str]]:
-    """Neighbouring characters of a text's words, marks left out."""
-    letters = _WORD.findall(text[:_CHARACTERS])
-    return set(zip(letters, letters[1:], strict=False))
+    """Neighbouring characters."""
+    return set(zip(text[:_CHARACTERS], text[1:_CHARACTERS], strict=False))

@@ -22,6 +22,10 @@ _MENTION = re.compile(
     r"|没有?(?:真实的?|真正的?)?(?:身体|实体|肉身|肉体|情感|感情|意识)|不是人|language model|artificial intelligence|robot"
     r"|virtual assistant|computer program|human|real person"
 )
+_TRIGGER = re.compile(
+    "人工智能|机器人|機器人|智能|模型|程序|数字|虚拟|ai|bot|gpt|deepseek|qwen|kimi|claude|千问|文心一言|豆包|算法|自动|训练|知识"
+    "|真人|真实|人类|身体|实体|肉身|肉体|情感|感情|意识|不是人|language|artificial|robot|virtual|computer|human|person"
+)
 _SELF = r"(?:我们?|俺|咱们?|本人|人家|在下|小助手|本助手|本客服|客服)"
 _ADVERB = r"(?:其实|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究|明明|现在|目前|背后|后台|底层|这边|这里)"
 _COPULA = r"(?:是|乃|属于|作为|身为|算是|叫做?)"
@@ -33,7 +37,7 @@ _GOES_ON = re.compile(
     r"(?:的(?!话)|课|编程|训练|工程|老师|教练|教师|讲师|导师|产品|公司|行业|专业|项目|俱乐部|社团|店|展|厂|部门?|组|团队|顾问|研究|研发|开发"
     r"|销售|员|师|博士|专家|爱好|迷|粉|培训|教育|绘画|修图|大赛|比赛|吸尘|赛道|领域|实验|协会|馆|创业|运营|标注|经理)"
 )
-_ASKED = tuple("吗么吧嘛？?")
+_ASKED = tuple("吗么吧？?")
 _CLAIMS = [
     re.compile(rf"(?P<self>{_SELF}){_ADVERB}{{0,3}}{_COPULA}(?P<what>{_ATTRIBUTE}{_TERM}){_KIND}"),
     re.compile(rf"(?:作为|身为)(?P<what>(?:一(?:个|名|款|位|只))?[^，。！？；,.!?;\n不的]{{0,6}}?{_TERM}){_KIND}"),
@@ -89,9 +93,11 @@ class AiAdmission(Check):
     def look(self, record: Record) -> Opinion:
         """Violated for a claim; met where nothing of the kind is mentioned, or all of it is of something else."""
         text = text_of(record.message)
+        if not _TRIGGER.search(text.folded):
+            return self.clear("没有透露AI身份的话")
         mentions = [match.span() for match in _MENTION.finditer(text.folded)]
         if not mentions:
-            return self.met("没有透露AI身份的话")
+            return self.clear("没有透露AI身份的话")
         quotes = text.quotes(record)
         claims = sorted(_claims(text.folded, quotes))
         for claim in claims:
@@ -108,7 +114,7 @@ class AiAdmission(Check):
             if start not in settled and not _is_of_others(text, start, end, quotes):
                 evidence = f"“{text.shown(start, end)}”是否指自己不能确定"
                 return self.unknown(evidence, text.span(start, end))
-        return self.met("提到的不是自己")
+        return self.clear("提到的不是自己")
 
 
 def _claims(folded: str, quotes: list[Quote]) -> set[_Claim]:

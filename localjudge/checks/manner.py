@@ -18,11 +18,14 @@ from localjudge.records import Record
 _SENTENCE = re.compile(r"[^。！？!?\n；;…]+")
 _QUESTION = re.compile(r"[?？]|[吗么呢](?=[\s，。！~～]|$)|要不要|好不好|行不行|能不能|可不可以|想不想|有没有|是不是|几点|哪[个种天款些]")
 _INVITATION = re.compile(
-    r"告诉我|跟我说|和我说|回[复我]|发(?:给)?我|说说|聊聊|聊一聊|联系我|找我|留言|等你|等您|来[^，。！？,.!?\n]{0,6}[吧试看坐玩逛]|试试|一起|欢迎|约"
+    r"告诉我|跟我说|和我说|(?<!不用)(?<!不必)回[复我]|发(?:给)?我|说说|聊聊|聊一聊|联系我|找我|留言|等你|等您|来[^，。！？,.!?\n]{0,6}[吧试看坐玩逛]|试试|一起|欢迎|约"
     r"|随时|期待|\b(?:tell me|let me know|reply)\b"
 )
 _ADDRESS = re.compile(
-    r"亲(?:们|爱的|亲)?(?![人情戚自切密子属近身手眼口测历临笔和热友家朋民善])|宝贝|宝宝|尊敬的[^，。！？,.!?\n]{0,4}|(?:先生|女士|老板|老师|小姐姐|哥|姐|叔|阿姨)(?=[，,！!：:、。])"
+    "|".join(
+        ("亲(?:们|爱的|亲)?(?![人情戚自切密子属近身手眼口测历临笔和热友家朋民善])", "宝贝", "宝宝", "尊敬的[^，。！？,.!?\n]{0,4}")
+        + tuple(f"{title}(?=[，,！!：:、。])" for title in "先生 女士 老板 老师 小姐姐 哥 姐 叔 阿姨".split())
+    )
 )
 
 
@@ -45,7 +48,7 @@ class Length(Check):
         longest = max(sentences, key=lambda match: match.end() - match.start(), default=None)
         if longest is not None and len(longest[0].strip()) > self.max_sentence:
             return self.violated(f"有一句{len(longest[0].strip())}字，超过{self.max_sentence}字", longest.span())
-        return self.met(f"共{len(message)}字、{len(sentences)}句")
+        return self.clear(f"共{len(message)}字")
 
 
 class AsksOrInvites(Check):
@@ -78,9 +81,9 @@ class RepeatedAddress(Check):
         for name in names_of(record.user_profile):
             counts[name] = max(counts[name], text.visible.count(name))
         if not counts:
-            return self.met("没有反复的称呼")
+            return self.clear("没有反复的称呼")
         word, times = max(counts.items(), key=lambda entry: entry[1])
         if times > self.at_most:
             last = text.visible.rfind(word)
             return self.violated(f"“{word}”出现{times}次", text.span(last, last + len(word)))
-        return self.met("没有反复的称呼")
+        return self.clear("没有反复的称呼")

@@ -34,6 +34,8 @@ def persona_of(profile: dict[str, Any] | str) -> Persona:
         return _of_text(profile[:_LONGEST])
     gender = _first(profile, _GENDER_KEYS)
     age = _first(profile, _AGE_KEYS)
+    if gender is not None and age is not None:
+        return Persona(_gender(str(gender)), _age(age))
     # Free text is asked only where no key answers.
     rest = _of_text("；".join(value for value in profile.values() if isinstance(value, str))[:_LONGEST])
     return Persona(
@@ -48,9 +50,8 @@ def names_of(profile: dict[str, Any] | str) -> list[str]:
         return []
     found = []
     for key in _NAME_KEYS:
-        value = profile.get(key)
-        if isinstance(value, str) and value:
-            found.append(value)
+        if key in profile and isinstance(profile[key], str) and profile[key]:
+            found.append(profile[key])
     return found
 
 
@@ -63,6 +64,7 @@ def _of_text(text: str) -> Persona:
     return Persona(_gender(text), _written_age(text))
 
 
+@lru_cache(maxsize=64)
 def _gender(text: str) -> Gender | None:
     lowered = text.strip().lower()
     if lowered in ("m", "f"):

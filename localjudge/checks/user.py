@@ -29,7 +29,7 @@ class MentionsUser(Check):
         profile = record.user_profile
         if isinstance(profile, str):
             return self.unknown() if profile else self.not_applicable()
-        known = names_of(profile) + [word for field in self.fields for word in _words(profile.get(field))]
+        known = names_of(profile) + [word for key in self.fields if key in profile for word in _words(profile[key])]
         if not known:
             return self.not_applicable()
         text = text_of(record.message)

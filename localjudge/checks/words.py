@@ -26,10 +26,10 @@ _NUMBER = (
     r"(?:[个天日号月年点时分秒元块角度斤两克米寸里厘公折岁层楼次人份章节课期周页集件位kmgc%℃°#]{0,3})"
 )
 _RANGE_LEFT = re.compile(
-    rf"(?:{_NUMBER}|第\s?\d{{1,4}}|(?:周|星期|礼拜)[一二三四五六日天末]|(?<![a-z0-9])(?:[a-z]|x{{1,4}}[sl]))\s?$"
+    rf"(?:{_NUMBER}|第\s?\d{{1,4}}|(?:周|星期|礼拜)[一二三四五六日天末]|(?<![a-z0-9])(?:[a-z][座栋区幢楼口门]?|x{{1,4}}[sl]))\s?$"
 )
 _RANGE_RIGHT = re.compile(
-    rf"\s?(?:{_NUMBER}|第\s?\d{{1,4}}|(?:周|星期|礼拜)[一二三四五六日天末]|(?:[a-z]|x{{1,4}}[sl])(?![a-z]))"
+    rf"\s?(?:{_NUMBER}|第\s?\d{{1,4}}|(?:周|星期|礼拜)[一二三四五六日天末]|(?:[a-z][座栋区幢楼口门]?|x{{1,4}}[sl])(?![a-z]))"
 )
 _ABOUT = re.compile(r"(?:约|大概|差不多|大约|估计|不到|近)\s?$")
 _Words = tuple[Annotated[str, Field(min_length=1, max_length=20)], ...]
@@ -91,7 +91,7 @@ class Lexicon(_Frozen):
         words = {word for entry in self.lists for word in (*entry.words, *entry.particles)}
         parts = [_whole(folded(word)) for word in sorted(words, key=len, reverse=True)]
         if any(entry.marks for entry in self.lists):
-            parts.append("~+")
+            parts.append("~~*")
         return re.compile("|".join(parts))
 
     @cached_property
@@ -168,7 +168,7 @@ class ForbiddenWords(Check):
             return self.unknown("有表情，是否合乎年龄性别由模型判断")
         if persona.gender != "female" and len(record.message) >= self.brief and _known(persona, None, 35) is not False:
             return self.unknown("篇幅较长，是否简短直接由模型判断")
-        return self.met("没有该年龄性别的禁用词")
+        return self.clear("没有该年龄性别的禁用词")
 
     @property
     def _lexicon(self) -> Lexicon:
@@ -191,7 +191,7 @@ class OutdatedWords(Check):
         for hit in hits(text, record, lexicon):
             if hit.standing == "word":
                 return self.violated(f"“{text.shown(hit.start, hit.end)}”：过时的事物或说法", text.span(*hit[:2]))
-        return self.met("没有过时的词")
+        return self.clear("没有过时的词")
 
 
 def hits(text: Text, record: Record, lexicon: Lexicon) -> Iterator[Hit]:
@@ -276,7 +276,8 @@ def _known(persona: Persona, low: int | None, high: int | None) -> bool | None:
 def _whole(word: str) -> str:
     escaped = re.escape(word)
     if word.isascii() and word.isalnum():
-        return rf"(?<![a-z0-9]){escaped}(?![a-z0-9])(?!-\d)"
+        # The look behind stands behind: a pattern whose branches all begin with a letter is searched by first letters.
+        return rf"{escaped}(?<![a-z0-9]{escaped})(?![a-z0-9])(?!-\d)"
     return escaped
 
 
