@@ -34,16 +34,16 @@ def take_exam(
     return grade_exam(pairs, verdicts), usage
 
 
-def take_rules_exam(
-    rubrics: Mapping[TaskType, Rubric], pairs: Sequence[Pair]
-) -> tuple[ExamResult, dict[str, int]]:
+def take_rules_exam(rubrics: Mapping[TaskType, Rubric], pairs: Sequence[Pair]) -> tuple[ExamResult, dict[str, int]]:
     """Grades the deciding checks alone, without a model. A side that they leave to the model is not covered.
 
     The second value counts the pairs left out: `task_type indicator` -> pairs, where the indicator has no such check.
     """
     held = {task_type: set(deciding(rubric)) for task_type, rubric in rubrics.items()}
     asked = [pair for pair in pairs if pair.indicator in held[pair.task_type]]
-    left_out = Counter(f"{pair.task_type} {pair.indicator}" for pair in pairs if pair.indicator not in held[pair.task_type])
+    left_out = Counter(
+        f"{pair.task_type} {pair.indicator}" for pair in pairs if pair.indicator not in held[pair.task_type]
+    )
     verdicts = []
     for pair in asked:
         rubric = rubrics[pair.task_type].select((pair.indicator,))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from localjudge.cascade import CascadeCase
-from localjudge.engines.base import Engine, Request
+from localjudge.engines.base import Completion, Engine, Request
 from localjudge.errors import UsageError
 from localjudge.prompts import Prompts
 from localjudge.records import Record, TaskType
@@ -72,15 +72,9 @@ class Judge:
             if not self._engine.in_flight:
                 return
             for completion in self._engine.poll():
-                key = completion.request_id.partition("/")[0]
-                if key not in cases:
-                    continue
-                case, ruling = cases[key]
-                waiting.extendleft(reversed(case.absorb(completion)))
-                verdict = case.verdict()
+                verdict = _absorb(completion, cases, waiting)
                 if verdict is not None:
-                    del cases[key]
-                    yield ruling.join(verdict)
+                    yield verdict
 
     def _ruling(self, record: Record, only: tuple[str, ...] | None) -> Ruling:
         rubric = self._rubrics.get(record.task_type)
@@ -101,3 +95,17 @@ class Judge:
         self._opened += 1
         key = f"{self._nonce}-{self._opened}"
         return key, CASES[self._settings.strategy](key, ruling.record, rubric, self._prompts, self._settings)
+
+
+def _absorb(completion: Completion, cases: dict[str, tuple[Case, Ruling]], waiting: deque[Request]) -> Verdict | None:
+    """Hands a completion to its case; the whole verdict once that was the last one."""
+    key = completion.request_id.partition("/")[0]
+    if key not in cases:
+        return None
+    case, ruling = cases[key]
+    waiting.extendleft(reversed(case.absorb(completion)))
+    verdict = case.verdict()
+    if verdict is None:
+        return None
+    del cases[key]
+    return ruling.join(verdict)

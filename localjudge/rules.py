@@ -57,13 +57,10 @@ def rule(record: Record, rubric: Rubric, rules: Rules) -> Ruling:
         beside = []
         for check in indicator.check:
             opinion = check.look(record)
-            if rules == "on" and opinion.confidence == "decides":
-                if opinion.score is not None:
-                    reason = opinion.evidence if opinion.applicable else NOT_APPLICABLE
-                    decided[indicator.id] = _grade(
-                        indicator.id, indicator.title, opinion.score, opinion.applicable, reason
-                    )
-                    continue
+            if rules == "on" and opinion.confidence == "decides" and opinion.score is not None:
+                reason = opinion.evidence if opinion.applicable else NOT_APPLICABLE
+                decided[indicator.id] = _grade(indicator.id, indicator.title, opinion.score, opinion.applicable, reason)
+                continue
             # Something found that it cannot settle stands beside the model's grade; having nothing to say does not.
             if opinion.evidence:
                 beside.append(opinion if opinion.confidence == "witness" else _demoted(opinion))

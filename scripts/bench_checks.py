@@ -1,10 +1,10 @@
-"""The rules' figures: precision and recall of each deciding check on one half of the labelled messages, records a second
-for all checks together on one core, and time against length for hostile messages.
+"""The rules' figures: precision and recall of each deciding check on a part of the labelled messages, records a
+second for all checks together on one core, and time against length for hostile messages.
 
-    python scripts/bench_checks.py [--half tune|held|both] [--records N] [--quick]
+    python scripts/bench_checks.py [--half tune|held|fresh|all] [--records N] [--quick]
 
-The halves are drawn by the hash of a message's id. `tune` is the half that rules are written on; look at `held` for
-figures alone. A violation that a check leaves to the model counts against its recall. The last line is JSON.
+The halves are drawn by the hash of a message's id. `tune` is the half that the rules were written on; `held` was looked
+at once, at the end; `fresh` was written after that look. A violation that a check leaves to the model counts against its recall. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from localjudge.records import Record, parse_record
 from localjudge.rules import rule
 
 LABELLED = Path(__file__).parents[1] / "tests" / "data" / "checks.jsonl"
-Half = Literal["tune", "held"]
+Half = Literal["tune", "held", "fresh"]
 LENGTHS = (20_000, 40_000, 80_000)
 HOSTILE = {
     "particles in words": "呢子大衣啦啦队",
@@ -47,9 +47,11 @@ HOSTILE = {
 }
 
 
-def half_of(name: str) -> Half:
+def half_of(entry: dict[str, Any]) -> Half:
     """Which half a labelled message belongs to."""
-    return "held" if hashlib.sha256(name.encode()).digest()[0] % 2 else "tune"
+    if entry.get("round") == 2:
+        return "fresh"
+    return "held" if hashlib.sha256(entry["id"].encode()).digest()[0] % 2 else "tune"
 
 
 def labelled() -> list[dict[str, Any]]:
@@ -71,7 +73,7 @@ def quality(half: str) -> tuple[dict[str, Any], list[str]]:
         check = CHECKS[name]()
         counts = dict.fromkeys(("messages", "violations", "right", "wrong", "missed", "left", "left_to_model"), 0)
         for entry in labelled():
-            if entry["check"] != name or half not in ("both", half_of(entry["id"])):
+            if entry["check"] != name or half not in ("all", half_of(entry)):
                 continue
             opinion = check.look(record_of(entry))
             counts["messages"] += 1
@@ -86,7 +88,8 @@ def quality(half: str) -> tuple[dict[str, Any], list[str]]:
                 misses.append(f"{entry['id']} {name} label {entry['score']}, {kind}: {entry['message']}")
         told = counts["right"] + counts["wrong"]
         precision = counts["right"] / told if told else None
-        figures[name] = {"precision": precision, "recall": counts["right"] / counts["violations"]} | counts
+        recall = counts["right"] / counts["violations"] if counts["violations"] else None
+        figures[name] = {"precision": precision, "recall": recall} | counts
     return figures, misses
 
 
@@ -117,7 +120,7 @@ def linearity() -> tuple[float, str, dict[str, list[float]]]:
         seconds[kind] = []
         for length in LENGTHS:
             text = (unit * (length // len(unit) + 1))[:length]
-            shared = {
+            shared: dict[str, Any] = {
                 "message": f"请看{text}",
                 "send_time": "2026-09-01",
                 "dialogue_history": [{"role": "agent", "content": text}, {"role": "user", "content": text}],
@@ -141,7 +144,7 @@ def linearity() -> tuple[float, str, dict[str, list[float]]]:
 def main() -> None:
     """Measures, and prints the figures."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--half", choices=["tune", "held", "both"], default="both")
+    parser.add_argument("--half", choices=["tune", "held", "fresh", "all"], default="all")
     parser.add_argument("--records", type=int, default=4000)
     parser.add_argument("--quick", action="store_true", help="Precision and recall alone.")
     options = parser.parse_args()
@@ -167,9 +170,7 @@ def main() -> None:
         worst_growth=round(growth, 2),
         worst_growth_on=worst,
         requests_saved_per_record=round(saved / len(records), 2),
-        requests_saved_per_push_record=round(
-            saved / sum(record.task_type == "push" for record in records), 2
-        ),
+        requests_saved_per_push_record=round(saved / sum(record.task_type == "push" for record in records), 2),
     )
 
 

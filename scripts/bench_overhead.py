@@ -81,6 +81,8 @@ def _ours(engine: TokenEngine, records: list[Record]) -> float:
         engine="vllm",
         engine_options={},
         strategy="explain",
+        rules="off",
+        lists_digest="",
         thinking_budget=None,
         doubt_budget=None,
         reasons="all",

@@ -62,7 +62,7 @@ class Check(BaseModel, ABC):
         return self._opinion(1, True, evidence, span)
 
     def clear(self, evidence: str) -> Opinion:
-        """The fault that is looked for is not there: a 1 where that decides; a witness of one fault says nothing then."""
+        """The fault looked for is not there: a 1 where that decides; a witness of one fault says nothing then."""
         return self.met(evidence) if self.decides else self.unknown()
 
     def not_applicable(self, evidence: str = "") -> Opinion:
@@ -88,6 +88,4 @@ def _said(
     span: tuple[int, int] | None,
 ) -> Opinion:
     # Most opinions are one of a few that say that there is nothing to say.
-    return Opinion(
-        check=check, confidence=confidence, score=score, applicable=applicable, evidence=evidence, span=span
-    )
+    return Opinion(check=check, confidence=confidence, score=score, applicable=applicable, evidence=evidence, span=span)

@@ -1,4 +1,4 @@
-"""The days on which festivals fall. Lunar days come from a calendar library, loaded by the first message that greets."""
+"""The days on which festivals fall. Lunar days come from a calendar library, loaded by the first greeting."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Festival(_Frozen):
         return self.calendar in ("lunar", "eve", "qingming")
 
     def dates(self, year: int) -> tuple[date, ...]:
-        """The festival's days of one year. 腊八, 小年 and 除夕 of a lunar year fall at the start of the next solar one."""
+        """The festival's days of one year; 腊八, 小年, 除夕 of a lunar year fall at the start of the next solar one."""
         return _dates(self, year)
 
     def near(self, day: date) -> tuple[date, ...]:

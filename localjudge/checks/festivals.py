@@ -13,7 +13,7 @@ from pydantic import Field
 
 from localjudge.checks.base import Check, Confidence, Opinion
 from localjudge.checks.calendar import FIRST_YEAR, LAST_YEAR, Festival, almanac
-from localjudge.checks.text import Quote, Text, quote_at, text_of
+from localjudge.checks.text import Text, quote_at, text_of
 from localjudge.records import UTC8, Record
 
 _WISH = (
@@ -23,7 +23,9 @@ _WISH = (
 _JOINT = r"[、和与及&+\s]{0,2}"
 _FILL = r"[您你大家各位全的里阖府一切都要很过得个]{0,4}"
 # After the wish: a question about the festival, or goods named after it.
-_NO_GREETING = re.compile(r"吗|么|不快乐|购|礼|套|价|卡|专|活动|特惠|福利|大促|主题|系列|歌|这|四个字|两个字|的(?:照片|视频|活动|歌)|过")
+_NO_GREETING = re.compile(
+    r"吗|么|不快乐|购|礼|套|价|卡|专|活动|特惠|福利|大促|主题|系列|歌|这|四个字|两个字|的(?:照片|视频|活动|歌)|过"
+)
 _ZODIAC = "|".join(f"{animal}年(?:快乐|大吉|吉祥|安康|如意|行大运|好运)" for animal in "鼠牛虎兔龙蛇马羊猴鸡狗猪")
 _LATER = re.compile(r"(?:没|忘|未|错过|来不及|别|不|等|再|谢|感谢|收到)[^，。！？；,.!?;\n]{0,6}$")
 _WISHING = re.compile(r"祝|愿|恭贺|快乐|安康|吉祥|团圆|节日好|佳节|问候")

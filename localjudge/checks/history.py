@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -78,4 +79,4 @@ class OpenPromise(Check):
 
 def _pairs(text: str) -> set[tuple[str, str]]:
     """Neighbouring characters."""
-    return set(zip(text[:_CHARACTERS], text[1:_CHARACTERS], strict=False))
+    return set(pairwise(text[:_CHARACTERS]))

@@ -13,28 +13,32 @@ from localjudge.records import Record
 
 # What one may claim to be. A program is not a programmer, a model no ship model's shop.
 _TERM = (
-    r"(?:人工智能|机器人|機器人|智能体|大?语言模型|大型语言模型|大模型|模型(?!店|玩具|车|船)|程序(?!员|猿|媛|设计)|数字人|数字员工"
-    r"|虚拟(?:助手|助理|人(?!物)|客服|形象)|智能(?:客服|助手|助理|管家)|(?<![a-z])(?:ai|chatbot|bot|chatgpt|gpt|deepseek|qwen|kimi|claude)"
-    r"(?![a-z])|通义千问|千问|文心一言|豆包(?=[，。！,!?？\s]|$))"
+    r"(?:人工智能|机器人|機器人|智能体|大?语言模型|大型语言模型|大模型|模型(?!店|玩具|车|船)|程序(?!员|猿|媛|设计)"
+    r"|数字人|数字员工|虚拟(?:助手|助理|人(?!物)|客服|形象)|智能(?:客服|助手|助理|管家)"
+    r"|(?<![a-z])(?:ai|chatbot|bot|chatgpt|gpt|deepseek|qwen|kimi|claude)(?![a-z])"
+    r"|通义千问|千问|文心一言|豆包(?=[，。！,!?？\s]|$))"
 )
 _MENTION = re.compile(
     rf"{_TERM}|算法|自动(?:回复|生成|发送)|训练(?:数据|出来|成)|被训练|知识(?:库|截止)|真人|真实的?人|人类"
-    r"|没有?(?:真实的?|真正的?)?(?:身体|实体|肉身|肉体|情感|感情|意识)|不是人|language model|artificial intelligence|robot"
-    r"|virtual assistant|computer program|human|real person"
+    r"|没有?(?:真实的?|真正的?)?(?:身体|实体|肉身|肉体|情感|感情|意识)|不是人|language model"
+    r"|artificial intelligence|robot|virtual assistant|computer program|human|real person"
 )
 _TRIGGER = re.compile(
     "人工智能|机器人|機器人|智能|模型|程序|数字|虚拟|ai|bot|gpt|deepseek|qwen|kimi|claude|千问|文心一言|豆包|算法|自动|训练|知识"
     "|真人|真实|人类|身体|实体|肉身|肉体|情感|感情|意识|不是人|language|artificial|robot|virtual|computer|human|person"
 )
 _SELF = r"(?:我们?|俺|咱们?|本人|人家|在下|小助手|本助手|本客服|客服)"
-_ADVERB = r"(?:其实|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究|明明|现在|目前|背后|后台|底层|这边|这里)"
+_ADVERB = (
+    r"(?:其实|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究|明明|现在|目前"
+    r"|背后|后台|底层|这边|这里)"
+)
 _COPULA = r"(?:是|乃|属于|作为|身为|算是|叫做?)"
 # Between the verb and the noun: measure words and attributes, never a negation or something that one does with a bot.
 _ATTRIBUTE = r"[^，。！？；：、,.!?;:\n不没非无卖送教做修买研讲写搞玩用学带管负推拼]{0,14}?"
 _KIND = r"(?:小?助手|助理|客服|机器人|模型|程序|系统|管家|小?伙伴|语言|聊天|智能|一枚|一个|而已|罢了)*"
 # What makes a claim something else: the noun goes on (AI课, 机器人店的老周, 模型师).
 _GOES_ON = re.compile(
-    r"(?:的(?!话)|课|编程|训练|工程|老师|教练|教师|讲师|导师|产品|公司|行业|专业|项目|俱乐部|社团|店|展|厂|部门?|组|团队|顾问|研究|研发|开发"
+    r"(?:的(?!话|客服|助手|助理|管家|小助手|虚拟)|课|编程|训练|工程|老师|教练|教师|讲师|导师|产品|公司|行业|专业|项目|俱乐部|社团|店|展|厂|部门?|组|团队|顾问|研究|研发|开发"
     r"|销售|员|师|博士|专家|爱好|迷|粉|培训|教育|绘画|修图|大赛|比赛|吸尘|赛道|领域|实验|协会|馆|创业|运营|标注|经理)"
 )
 _ASKED = tuple("吗么吧？?")
@@ -74,7 +78,9 @@ _DOUBTED = re.compile(
     r"(?:怀疑|以为|觉得|认为|猜|说|当|问|如果|假如|要是|假装|扮演|当成|好像|像|算不算|是不是|担心|怕)[^，。！？；,.!?;\n]{0,6}$"
 )
 _FRANK = re.compile("(?:说|讲)(?:实话|真的|到底|白了|句实话|句心里话)|(?:老实|实话|坦白|不瞒[你您]|跟[你您]|直)说")
-_ABOUT_OTHERS = re.compile(r"我[^，。！？；,.!?;\n]{0,12}?(?:用|做|卖|修|给|带|教|学|买|把|替|帮|申请|推荐|见过|看过|玩)")
+_ABOUT_OTHERS = re.compile(
+    r"我[^，。！？；,.!?;\n]{0,12}?(?:用|做|卖|修|给|带|教|学|买|把|替|帮|申请|推荐|见过|看过|玩)"
+)
 _FIRST_PERSON = re.compile(r"我|俺|咱|本(?:人|店|ai|机)|\bi\b|\bi'm\b|\bmy\b")
 
 

@@ -16,17 +16,21 @@ from localjudge.checks.text import text_of
 from localjudge.records import Record
 
 _SENTENCE = re.compile(r"[^。！？!?\n；;…]+")
-_QUESTION = re.compile(r"[?？]|[吗么呢](?=[\s，。！~～]|$)|要不要|好不好|行不行|能不能|可不可以|想不想|有没有|是不是|几点|哪[个种天款些]")
+_QUESTION = re.compile(
+    r"[?？]|[吗么呢](?=[\s，。！~～]|$)|要不要|好不好|行不行|能不能|可不可以|想不想|有没有|是不是|几点|哪[个种天款些]"
+)
 _INVITATION = re.compile(
     r"告诉我|跟我说|和我说|(?<!不用)(?<!不必)回[复我]|发(?:给)?我|说说|聊聊|聊一聊|联系我|找我|留言|等你|等您|来[^，。！？,.!?\n]{0,6}[吧试看坐玩逛]|试试|一起|欢迎|约"
     r"|随时|期待|\b(?:tell me|let me know|reply)\b"
 )
-_ADDRESS = re.compile(
-    "|".join(
-        ("亲(?:们|爱的|亲)?(?![人情戚自切密子属近身手眼口测历临笔和热友家朋民善])", "宝贝", "宝宝", "尊敬的[^，。！？,.!?\n]{0,4}")
-        + tuple(f"{title}(?=[，,！!：:、。])" for title in "先生 女士 老板 老师 小姐姐 哥 姐 叔 阿姨".split())
-    )
-)
+_ADDRESSES = [
+    "亲(?:们|爱的|亲)?(?![人情戚自切密子属近身手眼口测历临笔和热友家朋民善])",
+    "宝贝",
+    "宝宝",
+    "尊敬的[^，。！？,.!?\\n]{0,4}",
+    *(f"{title}(?=[，,！!：:、。])" for title in "先生 女士 老板 老师 小姐姐 哥 姐 叔 阿姨".split()),
+]
+_ADDRESS = re.compile("|".join(_ADDRESSES))
 
 
 class Length(Check):

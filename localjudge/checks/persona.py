@@ -11,12 +11,16 @@ Gender = Literal["male", "female"]
 _GENDER_KEYS = ("性别", "gender", "sex")
 _AGE_KEYS = ("年龄", "年纪", "岁数", "age")
 _NAME_KEYS = ("昵称", "姓名", "名字", "称呼", "网名", "小名", "name", "nickname")
-_MALE = re.compile(r"(?:^|[\s，,、；;。：:（(/|｜])男(?=$|[\s，,、；;。）)/|｜])|男(?:性|生|士|人|的)|\bmale\b|(?<=岁)男")
+_MALE = re.compile(
+    r"(?:^|[\s，,、；;。：:（(/|｜])男(?=$|[\s，,、；;。）)/|｜])|男(?:性|生|士|人|的)|\bmale\b|(?<=岁)男"
+)
 _FEMALE = re.compile(
     r"(?:^|[\s，,、；;。：:（(/|｜])女(?=$|[\s，,、；;。）)/|｜])|女(?:性|生|士|人|的)|\bfemale\b|(?<=岁)女"
 )
 _YEARS = re.compile(r"(?<![\d.])(\d{1,3})\s*(?:周?岁|years? old|yo\b)|(?:年龄|age)\s*[:：是]?\s*(\d{1,3})(?!\d)")
-_SPOKEN_YEARS = re.compile(r"([二三四五六七八九]?十)([一二三四五六七八九]?)(出头|多|来|几)?岁?(?=$|[\s，,、；;。）)的岁])")
+_SPOKEN_YEARS = re.compile(
+    r"([二三四五六七八九]?十)([一二三四五六七八九]?)(出头|多|来|几)?岁?(?=$|[\s，,、；;。）)的岁])"
+)
 _DIGITS = {digit: value for value, digit in enumerate("一二三四五六七八九", start=1)}
 _LONGEST = 2000
 

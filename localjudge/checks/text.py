@@ -66,7 +66,7 @@ class Text:
 
     def quotes(self, record: Record) -> list[Quote]:
         """The quotations. Words that stand in the user's part of the history are reported, whoever said so."""
-        found = []
+        found: list[Quote] = []
         for match in _QUOTE.finditer(self.visible):
             kind: QuoteKind = "own"
             if match["title"]:
@@ -103,7 +103,7 @@ def text_of(message: str) -> Text:
 
 
 def quote_at(quotes: list[Quote], start: int, end: int) -> Quote | None:
-    """The quotation that holds a stretch, if one does. `quotes` as `Text.quotes` gives them: in order, none in another."""
+    """The quotation that holds a stretch, if one does; `quotes` in order, none in another."""
     after = bisect_right(quotes, start, key=lambda quote: quote.start)
     return quotes[after - 1] if after and end <= quotes[after - 1].end else None
 

@@ -10,7 +10,23 @@ from localjudge.checks.persona import names_of
 from localjudge.checks.text import text_of
 from localjudge.records import Record
 
-_PERSONAL = ("地区", "地域", "城市", "所在地", "家乡", "省份", "兴趣", "爱好", "喜好", "偏好", "region", "city", "hobby", "hobbies", "interests")
+_PERSONAL = (
+    "地区",
+    "地域",
+    "城市",
+    "所在地",
+    "家乡",
+    "省份",
+    "兴趣",
+    "爱好",
+    "喜好",
+    "偏好",
+    "region",
+    "city",
+    "hobby",
+    "hobbies",
+    "interests",
+)
 _SEPARATOR = re.compile(r"[\s、，,；;/|和与·]+")
 _LONGEST = 400
 

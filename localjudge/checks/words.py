@@ -286,8 +286,8 @@ def _lexicon(lists: tuple[WordList, ...], legitimate: _Words) -> Lexicon:
     packaged = packaged_lexicon("forbidden_words")
     if not lists and not legitimate:
         return packaged
-    update = {"lists": lists or packaged.lists, "legitimate": (*packaged.legitimate, *legitimate)}
-    return Lexicon(places=packaged.places, **update)
+    known = (*packaged.legitimate, *legitimate)
+    return Lexicon(lists=lists or packaged.lists, legitimate=known, places=packaged.places)
 
 
 @lru_cache(maxsize=32)
