@@ -3,8 +3,9 @@ second for all checks together on one core, and time against length for hostile 
 
     python scripts/bench_checks.py [--half tune|held|fresh|all] [--records N] [--quick]
 
-The halves are drawn by the hash of a message's id. `tune` is the half that the rules were written on; `held` was looked
-at once, at the end; `fresh` was written after that look. A violation that a check leaves to the model counts against its recall. The last line is JSON.
+The halves are drawn by the hash of a message's id. `tune` is the half that the rules were written on; `held` was
+looked at once, at the end; `fresh` was written after that look. A violation that a check leaves to the model counts
+against its recall. The last line is JSON.
 """
 
 from __future__ import annotations
