@@ -22,7 +22,7 @@ GROUND = {
     "strict_yaml": "errors",
     "rows": "errors",
     "records": "errors rows",
-    "rubric": "errors records strict_yaml",
+    "rubric": "checks checks.base errors records strict_yaml",
     "registry": "errors strict_yaml",
     "offline": "errors",
     "model_folder": "errors",
@@ -30,7 +30,22 @@ GROUND = {
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
     "weights": "errors model_folder registry sources",
-    "verdicts": "records rubric",
+    "verdicts": "checks.base records rubric",
+}
+# Checks wing: pure functions of a record. A pack names them, so that it stands on the ground floor.
+CHECKS = {
+    "checks.base": "records",
+    "checks.text": "records",
+    "checks.persona": "",
+    "checks.segments": "",
+    "checks.calendar": "strict_yaml",
+    "checks.words": "checks.base checks.persona checks.segments checks.text records strict_yaml",
+    "checks.identity": "checks.base checks.text records",
+    "checks.festivals": "checks.base checks.calendar checks.text records",
+    "checks.manner": "checks.base checks.persona checks.text records",
+    "checks.history": "checks.base checks.text records",
+    "checks.user": "checks.base checks.persona checks.text records",
+    "checks": "checks.base checks.festivals checks.history checks.identity checks.manner checks.user checks.words",
 }
 # Engine wing: never records, rubric, verdicts, prompts. A reader of it cannot tell that it serves a judge.
 ENGINES = {
@@ -49,16 +64,18 @@ ENGINES = {
 QUESTIONS = {
     "prompts": "engines.base records rubric",
     "decisions": "verdicts",
-    "strategies": "decisions engines.base prompts records rubric verdicts",
+    "rules": "checks.base records rubric verdicts",
+    "strategies": "decisions engines.base prompts records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
-    "judge": "cascade engines.base errors prompts records rubric strategies verdicts",
+    "judge": "cascade engines.base errors prompts records rubric rules strategies verdicts",
 }
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
     "manifest": "records",
     "store": "errors manifest verdicts",
-    "run": "engines engines.base errors judge manifest prompts records rubric stats store strategies verdicts weights",
-    "examine": "engines.base exam judge records rubric strategies verdicts",
+    "run": "checks engines engines.base errors judge manifest prompts records rubric stats store strategies verdicts "
+    "weights",
+    "examine": "engines.base exam judge records rubric rules strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
 READING = {
@@ -73,7 +90,7 @@ DOOR = {
     "cli": "cli_exam cli_machine cli_models cli_rubrics cli_run errors stats store",
     "cli_options": "errors registry strict_yaml",
     "cli_run": "cli_options decisions errors offline records registry report rubric run stats store strategies weights",
-    "cli_exam": "engines errors exam examine offline registry report rubric strategies weights",
+    "cli_exam": "engines errors exam examine offline records registry report rubric rules strategies weights",
     "cli_models": "errors registry weights",
     "cli_rubrics": "rubric verdicts",
     "cli_machine": "cli_options engines.vllm_offline machine offline registry weights",
@@ -82,6 +99,7 @@ DOOR = {
 }
 FLOORS = {
     "ground": GROUND,
+    "checks": CHECKS,
     "engines": ENGINES,
     "questions": QUESTIONS,
     "runs": RUNS,
@@ -90,11 +108,12 @@ FLOORS = {
 }
 MAY_IMPORT = {module: set(allowed.split()) for floor in FLOORS.values() for module, allowed in floor.items()}
 MAY_STAND_ON = {
-    "ground": {"ground"},
+    "ground": {"ground", "checks"},
+    "checks": {"checks", "ground"},
     "engines": {"engines", "ground"},
-    "questions": {"questions", "engines", "ground"},
+    "questions": {"questions", "engines", "checks", "ground"},
     "reading": {"reading", "runs", "ground"},
-    "runs": {"runs", "reading", "questions", "engines", "ground"},
+    "runs": {"runs", "reading", "questions", "engines", "checks", "ground"},
     "door": set(FLOORS),
 }
 
@@ -116,6 +135,8 @@ IMPORTERS = {
     "modelscope": "hubs",
     "gguf": "gguf",
     "yaml": "strict_yaml",
+    "rjieba": "checks.segments",
+    "lunar_python": "checks.calendar",
     "jinja2": "engines.encode prompts",
     # Ways out of the machine: the server client above, and the pull.
     "urllib.request": "hubs",
@@ -126,7 +147,7 @@ IMPORTERS = {
     "aiohttp": "",
     "openai": "",
 }
-LIGHT = {"click", "jinja2", "pydantic", "rich", "tokenizers", "yaml"}
+LIGHT = {"click", "jinja2", "lunar_python", "pydantic", "rich", "rjieba", "tokenizers", "yaml"}
 """What the base install brings besides the standard library."""
 
 
