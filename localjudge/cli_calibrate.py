@@ -57,7 +57,7 @@ def calibrate(
     if model is None:
         raise UsageError("the fake engine has no margins to calibrate.", hint="Give --engine vllm, hf or server.")
     with choice.open(model) as engine:
-        points, lost = read_margins(engine, packs, labelled, Settings(strategy="read", orders=orders))
+        points, lost = read_margins(engine, packs, labelled, Settings(strategy="read", orders=orders, rules="off"))
     if lost:
         click.echo(f"warning: {lost} of {lost + len(points)} reads came to nothing and are left out.", err=True)
     fitted = fit(

@@ -12,9 +12,11 @@ import click
 from localjudge.cli_options import STRATEGIES, asking_options, engine_choice, engine_options, rubrics, settings
 from localjudge.errors import UsageError
 from localjudge.exam import Pair, compare, packaged_exam, read_pairs
-from localjudge.examine import take_exam
+from localjudge.examine import take_exam, take_rules_exam
 from localjudge.offline import go_offline
+from localjudge.records import TaskType
 from localjudge.report import render_comparison, render_exam
+from localjudge.rubric import Rubric
 from localjudge.strategies import Strategy
 
 PROGRESS_SECONDS = 15.0
@@ -29,6 +31,7 @@ PROGRESS_SECONDS = 15.0
 @click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
 @click.option("--indicators", default="", help="Only pairs on these indicator ids, comma-separated.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many pairs.")
+@click.option("--rules-only", is_flag=True, help="Examine the deciding checks alone, without a model.")
 @asking_options
 @engine_options
 @click.option("--json", "as_json", is_flag=True)
@@ -38,6 +41,7 @@ def exam(
     strategy: Strategy,
     compared: tuple[Strategy, Strategy] | None,
     rubric_names: tuple[str, ...],
+    rules_only: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -45,6 +49,11 @@ def exam(
     go_offline()
     packs = rubrics(rubric_names, "")
     pairs = _wanted(read_pairs(pairs_file or packaged_exam(), packs), options["indicators"])[: options["limit"]]
+    if rules_only:
+        if model_name or compared or options["rules"] != "on":
+            raise UsageError("--rules-only asks no model.", hint="Leave out --model, --compare and --rules.")
+        _examine_rules(packs, pairs, as_json=as_json)
+        return
     choice = engine_choice(options)
     model = choice.find_model(model_name)
     asked = {name: settings(options, name, model) for name in dict.fromkeys(compared or (strategy,))}
@@ -67,6 +76,16 @@ def exam(
         click.echo(json.dumps({"strategies": report, "comparison": comparison}, ensure_ascii=False, indent=1))
     elif compared and comparison:
         click.echo(render_comparison(comparison, *compared))
+
+
+def _examine_rules(packs: dict[TaskType, Rubric], pairs: list[Pair], *, as_json: bool) -> None:
+    result, left_out = take_rules_exam(packs, pairs)
+    if as_json:
+        report = {"strategies": {"rules": result.model_dump(mode="json")}, "comparison": None, "left_out": left_out}
+        click.echo(json.dumps(report, ensure_ascii=False, indent=1))
+        return
+    click.echo(render_exam(result, title="rules alone"))
+    click.echo(f"{sum(left_out.values())} pairs left out: no check decides their {len(left_out)} indicators")
 
 
 def _wanted(pairs: list[Pair], indicators: str) -> list[Pair]:

@@ -60,6 +60,9 @@ def asking_options(command: Command) -> Command:
         click.option("--thinking", type=click.Choice(["off", "on", "auto"]), default="off", help="Qwen3's thinking."),
         click.option("--thinking-budget", type=click.IntRange(min=0), default=1024, help="Thinking tokens an answer."),
         click.option("--keep-thinking", is_flag=True, help="Store the thinking text with each grade."),
+        click.option(
+            "--rules", type=click.Choice(["off", "witness", "on"]), default="on", help="What the packs' checks do."
+        ),
         click.option("--seed", type=int, default=0),
     )
 
@@ -95,6 +98,7 @@ def settings(options: dict[str, Any], strategy: Strategy, model: LocalModel | No
         band=band_of(options["band"]),
         orders=options["orders"],
         keep_thinking=options["keep_thinking"],
+        rules=options["rules"],
         seed=options["seed"],
         calibration=calibration(options["calibration"], model, options["orders"]),
     )

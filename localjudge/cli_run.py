@@ -153,7 +153,7 @@ def _echo(result: RunResult, *, dry_run: bool, kept: bool, as_json: bool) -> Non
     for bad in result.refused:
         click.echo(f"skipped: {bad}", err=True)
     if result.manifest.engine["engine"] == "fake":
-        click.echo("DRY RUN: no model was asked; every score below is made up.", err=True)
+        click.echo("DRY RUN: no model was asked; every score of the model below is made up.", err=True)
     echo_summary(result.summary, as_json=as_json)
     if kept:
         click.echo(f"verdicts: {result.folder / 'verdicts'}", err=True)

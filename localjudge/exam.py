@@ -21,6 +21,8 @@ from localjudge.rubric import Rubric
 from localjudge.verdicts import Grade, Verdict
 
 RESAMPLES = 1000
+RULED = 1e9
+"""Rank of a side that a rule passed: beyond every margin."""
 
 
 class _Frozen(BaseModel):
@@ -248,10 +250,15 @@ def _graded(pair: Pair, grades: Mapping[str, Grade]) -> _Graded | None:
         grade = grades.get(f"{pair.pair_id}:{side}")
         if grade is None or grade.score is None:
             return None
-        # The margin, because p_pass rounds to 0 or 1 long before two margins are equal.
-        rank = float(grade.score) if grade.margin is None else grade.margin
-        sides.append(_Side(grade.score, rank, grade.p_pass))
+        sides.append(_side(grade, grade.score))
     return _Graded(sides[0], sides[1])
+
+
+def _side(grade: Grade, score: int) -> _Side:
+    if grade.source == "rule":
+        return _Side(score, RULED if score else -RULED, float(score))
+    # The margin, because p_pass rounds to 0 or 1 long before two margins are equal.
+    return _Side(score, float(score) if grade.margin is None else grade.margin, grade.p_pass)
 
 
 def _score(entries: Sequence[_Graded | None], seed: int) -> ExamScore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from localjudge.engines.base import Engine
@@ -9,6 +10,7 @@ from localjudge.exam import ExamResult, Pair, grade_exam
 from localjudge.judge import Judge
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric
+from localjudge.rules import deciding, rule
 from localjudge.strategies import Settings
 from localjudge.verdicts import Usage, Verdict
 
@@ -30,3 +32,23 @@ def take_exam(
         usage += verdict.usage
         on_progress(len(verdicts), len(records))
     return grade_exam(pairs, verdicts), usage
+
+
+def take_rules_exam(rubrics: Mapping[TaskType, Rubric], pairs: Sequence[Pair]) -> tuple[ExamResult, dict[str, int]]:
+    """Grades the deciding checks alone, without a model. A side that they leave to the model is not covered.
+
+    The second value counts the pairs left out: `task_type indicator` -> pairs, where the indicator has no such check.
+    """
+    held = {task_type: set(deciding(rubric)) for task_type, rubric in rubrics.items()}
+    asked = [pair for pair in pairs if pair.indicator in held[pair.task_type]]
+    left_out = Counter(
+        f"{pair.task_type} {pair.indicator}" for pair in pairs if pair.indicator not in held[pair.task_type]
+    )
+    verdicts = []
+    for pair in asked:
+        rubric = rubrics[pair.task_type].select((pair.indicator,))
+        for record in pair.records():
+            ruling = rule(record, rubric, "on")
+            if not ruling.undecided:
+                verdicts.append(ruling.join(None))
+    return grade_exam(asked, verdicts), dict(left_out)

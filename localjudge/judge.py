@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from localjudge.cascade import CascadeCase
-from localjudge.engines.base import Engine, Request
+from localjudge.engines.base import Completion, Engine, Request
 from localjudge.errors import UsageError
 from localjudge.prompts import Prompts
 from localjudge.records import Record, TaskType
 from localjudge.rubric import Rubric
+from localjudge.rules import Ruling, rule
 from localjudge.strategies import Case, ExplainCase, JointCase, ReadCase, Settings, Strategy
 from localjudge.verdicts import Verdict
 
@@ -35,7 +36,7 @@ class Judge:
         self._opened = 0
         # An engine may still hold requests of a judge that was abandoned half-way; keys of two judges never meet.
         self._nonce = secrets.token_hex(4)
-        self._select = lru_cache(maxsize=256)(Rubric.select)
+        self._select = lru_cache(maxsize=256)(self._narrowed)
 
     def judge(
         self, records: Iterable[Record], *, only: Mapping[str, tuple[str, ...]] | None = None
@@ -49,7 +50,7 @@ class Judge:
         """
         engine = self._engine
         source = iter(records)
-        cases: dict[str, Case] = {}
+        cases: dict[str, tuple[Case, Ruling]] = {}
         waiting: deque[Request] = deque()
         exhausted = False
         while True:
@@ -59,8 +60,12 @@ class Judge:
                     if record is None:
                         exhausted = True
                     else:
-                        key, opened = self._case(record, (only or {}).get(record.id))
-                        cases[key] = opened
+                        ruling = self._ruling(record, (only or {}).get(record.id))
+                        if not ruling.undecided:
+                            yield ruling.join(None)
+                            continue
+                        key, opened = self._case(ruling)
+                        cases[key] = opened, ruling
                         waiting.extend(opened.open())
                 if not waiting:
                     break
@@ -68,17 +73,11 @@ class Judge:
             if not engine.in_flight:
                 return
             for completion in engine.poll():
-                key = completion.request_id.partition("/")[0]
-                case = cases.get(key)
-                if case is None:
-                    continue
-                waiting.extendleft(reversed(case.absorb(completion)))
-                verdict = case.verdict()
+                verdict = _absorb(completion, cases, waiting)
                 if verdict is not None:
-                    del cases[key]
                     yield verdict
 
-    def _case(self, record: Record, only: tuple[str, ...] | None) -> tuple[str, Case]:
+    def _ruling(self, record: Record, only: tuple[str, ...] | None) -> Ruling:
         rubric = self._rubrics.get(record.task_type)
         if rubric is None:
             raise UsageError(
@@ -86,7 +85,32 @@ class Judge:
                 hint="Give one with --rubric.",
             )
         if only is not None:
-            rubric = self._select(rubric, only)
+            rubric = self._select(record.task_type, only)
+        return rule(record, rubric, self._settings.rules)
+
+    def _narrowed(self, task_type: TaskType, ids: tuple[str, ...]) -> Rubric:
+        # Cached by task type: to hash a whole rubric takes longer than all else that is done for a record.
+        return self._rubrics[task_type].select(ids)
+
+    def _case(self, ruling: Ruling) -> tuple[str, Case]:
+        rubric = ruling.rubric
+        # One answer for all costs one request either way, and each other set of indicators another automaton.
+        if ruling.decided and self._settings.strategy != "joint":
+            rubric = self._select(ruling.record.task_type, ruling.undecided)
         self._opened += 1
         key = f"{self._nonce}-{self._opened}"
-        return key, CASES[self._settings.strategy](key, record, rubric, self._prompts, self._settings)
+        return key, CASES[self._settings.strategy](key, ruling.record, rubric, self._prompts, self._settings)
+
+
+def _absorb(completion: Completion, cases: dict[str, tuple[Case, Ruling]], waiting: deque[Request]) -> Verdict | None:
+    """Hands a completion to its case; the whole verdict once that was the last one."""
+    key = completion.request_id.partition("/")[0]
+    if key not in cases:
+        return None
+    case, ruling = cases[key]
+    waiting.extendleft(reversed(case.absorb(completion)))
+    verdict = case.verdict()
+    if verdict is None:
+        return None
+    del cases[key]
+    return ruling.join(verdict)

@@ -58,6 +58,9 @@ class Plan(_Frozen):
     calibration: str
     """Digest of the calibration of the reads; empty where p_pass is uncalibrated."""
     keep_thinking: bool
+    rules: str
+    lists_digest: str
+    """Over the word lists and festivals that come with the checks."""
     seed: int
     prompt_digest: str
     schema_digest: str

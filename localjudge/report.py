@@ -24,6 +24,8 @@ def render_summary(summary: Summary, *, width: int | None = None) -> str:
     for task in summary.tasks:
         console.print(_task_table(task, columns))
         console.print(_task_line(task))
+        for line in _rule_lines(task):
+            console.print(line)
         console.print()
     console.print(_usage_line(summary))
     return target.getvalue()
@@ -58,6 +60,20 @@ def _task_line(task: TaskSummary) -> str:
         f"{task.not_applicable} of them because they do not apply; "
         f"coverage {task.scored}/{task.max_score} ({coverage}).{contradicting}"
     )
+
+
+def _rule_lines(task: TaskSummary) -> list[str]:
+    lines = []
+    by_rule = sum(row.by_rule for row in task.indicators)
+    if by_rule:
+        each = by_rule / max(task.records, 1)
+        lines.append(f"{task.rubric}: rules decided {by_rule} grades, {each:.1f} questions per record not asked.")
+    witnessed = [
+        f"{row.id} {row.disagreements}/{row.witnessed}" for row in task.indicators if row.disagreement_rate is not None
+    ]
+    if witnessed:
+        lines.append(f"{task.rubric}: witnesses disagree with the model on {', '.join(witnessed)}")
+    return lines
 
 
 def _usage_line(summary: Summary) -> str:

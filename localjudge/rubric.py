@@ -15,8 +15,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
+from localjudge.checks import plain_checks, read_checks
+from localjudge.checks.base import Check
 from localjudge.errors import ConfigError
 from localjudge.records import TaskType
 from localjudge.strict_yaml import load_yaml
@@ -24,6 +26,7 @@ from localjudge.strict_yaml import load_yaml
 Polarity = Literal["direct", "inverted"]
 
 _Text = Annotated[str, Field(min_length=1)]
+_Checks = Annotated[tuple[Check, ...], BeforeValidator(read_checks), PlainSerializer(plain_checks)]
 _PACKS = resources.files("localjudge") / "rubrics"
 
 
@@ -53,7 +56,16 @@ class Indicator(_Frozen):
     fail_when: _Text
     not_applicable_when: str = ""
     """When the indicator has nothing to say about a message; empty if it always applies."""
+    check: _Checks = ()
+    """Rules beside the model: `{name: {argument: value}}`, a list of arguments for several of one name."""
     examples: tuple[RubricExample, ...]
+
+    @model_validator(mode="after")
+    def _decides_once(self) -> Indicator:
+        deciding = [check.name for check in self.check if check.decides]
+        if len(deciding) > 1:
+            raise ValueError(f"indicator {self.id!r} has several deciding checks; give `witness: true` to all but one")
+        return self
 
     @model_validator(mode="after")
     def _has_both_sides(self) -> Indicator:
@@ -119,6 +131,11 @@ class Rubric(_Frozen):
     def indicators(self) -> tuple[Indicator, ...]:
         """All indicators in pack order, which is the order of every verdict."""
         return tuple(indicator for group in self.groups for indicator in group.indicators)
+
+    @cached_property
+    def checked(self) -> tuple[Indicator, ...]:
+        """Those of the indicators that have checks."""
+        return tuple(indicator for indicator in self.indicators if indicator.check)
 
     @cached_property
     def digest(self) -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from localjudge.checks import lists_digest
 from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Engine, EngineInfo
 from localjudge.errors import EngineError, InputError, UsageError
@@ -168,6 +169,8 @@ def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
         band=settings.band,
         calibration=settings.calibration.digest if settings.calibration else "",
         keep_thinking=settings.keep_thinking,
+        rules=settings.rules,
+        lists_digest=lists_digest(),
         seed=settings.seed,
         prompt_digest=Prompts().digest,
         schema_digest=digest_of(schemas),

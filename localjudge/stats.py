@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from localjudge.records import TaskType
-from localjudge.verdicts import Unscored, Usage, Verdict
+from localjudge.verdicts import Grade, Unscored, Usage, Verdict
 
 
 class _Frozen(BaseModel):
@@ -30,6 +31,12 @@ class IndicatorSummary(_Frozen):
     """Why there is no score -> how many."""
     contradictions: int = 0
     """Grades whose reason argues against their own score; they count as scored."""
+    by_rule: int = 0
+    """Grades that a check decided, without the model."""
+    witnessed: int = 0
+    """Opinions of witnesses, 0 or 1, that stand beside a grade of the model's."""
+    disagreements: int = 0
+    """Those of `witnessed` that are not the grade's score."""
 
     @property
     def pass_rate(self) -> float | None:
@@ -41,6 +48,11 @@ class IndicatorSummary(_Frozen):
         """The same over records that the indicator applies to; None when there are none."""
         applicable = self.scored - self.not_applicable
         return (self.passed - self.not_applicable) / applicable if applicable else None
+
+    @property
+    def disagreement_rate(self) -> float | None:
+        """disagreements / witnessed: a figure of the model's health, and of the rule's; None without witnesses."""
+        return self.disagreements / self.witnessed if self.witnessed else None
 
     @property
     def coverage(self) -> float:
@@ -74,8 +86,33 @@ class Summary(_Frozen):
     tasks: tuple[TaskSummary, ...]
 
 
-_Outcome = tuple[int | None, bool | None, bool, Unscored | None]
-"""Score, applicable, contradiction, unscored: all that a grade counts by."""
+class _Outcome(NamedTuple):
+    """All that a grade counts by."""
+
+    score: int | None
+    applicable: bool | None
+    contradiction: bool
+    unscored: Unscored | None
+    by_rule: bool
+    witnessed: int
+    disagreeing: int
+
+
+def _outcome(grade: Grade) -> _Outcome:
+    spoken = [] if grade.score is None or grade.source == "rule" else _spoken(grade)
+    return _Outcome(
+        grade.score,
+        grade.applicable,
+        grade.contradiction,
+        grade.unscored,
+        grade.source == "rule",
+        len(spoken),
+        sum(score != grade.score for score in spoken),
+    )
+
+
+def _spoken(grade: Grade) -> list[int]:
+    return [witness.score for witness in grade.witnesses if witness.score is not None and witness.applicable]
 
 
 class _Tally:
@@ -91,7 +128,7 @@ class _Tally:
             known = self.grades.get(grade.id)
             if known is None:
                 known = self.grades[grade.id] = (grade.indicator, Counter())
-            known[1][(grade.score, grade.applicable, grade.contradiction, grade.unscored)] += 1
+            known[1][_outcome(grade)] += 1
 
 
 def summarize(verdicts: Iterable[Verdict]) -> Summary:
@@ -126,18 +163,21 @@ def _task(task_type: TaskType, tally: _Tally) -> TaskSummary:
 
 def _indicator(rubric: str, indicator_id: str, title: str, counts: Counter[_Outcome]) -> IndicatorSummary:
     causes: Counter[str] = Counter()
-    for (_, _, _, cause), count in counts.items():
-        if cause is not None:
-            causes[str(cause)] += count
-    scored = [(outcome, count) for outcome, count in counts.items() if outcome[3] is None]
+    for outcome, count in counts.items():
+        if outcome.unscored is not None:
+            causes[str(outcome.unscored)] += count
+    scored = [(outcome, count) for outcome, count in counts.items() if outcome.unscored is None]
     return IndicatorSummary(
         rubric=rubric,
         id=indicator_id,
         indicator=title,
         asked=counts.total(),
         scored=sum(count for _, count in scored),
-        passed=sum(count for (score, _, _, _), count in scored if score),
-        not_applicable=sum(count for (_, applicable, _, _), count in scored if applicable is False),
-        contradictions=sum(count for (_, _, against, _), count in scored if against),
+        passed=sum(count for outcome, count in scored if outcome.score),
+        not_applicable=sum(count for outcome, count in scored if outcome.applicable is False),
+        contradictions=sum(count for outcome, count in scored if outcome.contradiction),
+        by_rule=sum(count for outcome, count in scored if outcome.by_rule),
+        witnessed=sum(count * outcome.witnessed for outcome, count in scored),
+        disagreements=sum(count * outcome.disagreeing for outcome, count in scored),
         unscored=dict(sorted(causes.items())),
     )

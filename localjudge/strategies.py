@@ -15,6 +15,7 @@ from localjudge.engines.base import Completion, Message, Part, Request
 from localjudge.prompts import Prompts
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
+from localjudge.rules import Rules
 from localjudge.verdicts import (
     NOT_APPLICABLE,
     READ_LABELS,
@@ -63,6 +64,8 @@ class Settings:
     small model as much as the message does; the average is free of it."""
     calibration: Calibration | None = None
     """What makes probabilities of the reads' margins; None leaves them uncalibrated."""
+    rules: Rules = "on"
+    """Whether the rubric's checks decide, stand beside the grades, or do not run."""
 
 
 class Case(ABC):

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from localjudge.checks.base import Opinion
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric
 
@@ -138,6 +139,8 @@ class Grade(_Frozen):
     contradiction: bool = False
     """The reason argues against its own score. Counted, never silently mended."""
     stages: tuple[Stage, ...] = ()
+    witnesses: tuple[Opinion, ...] = ()
+    """What checks say beside the grade; they never set its score."""
 
     @model_validator(mode="after")
     def _is_scored_or_says_why_not(self) -> Grade:

@@ -24,6 +24,10 @@ from localjudge.records import Record
 from localjudge.rubric import builtin_rubrics
 from localjudge.run import CheckedInput, RunRequest, make_plan
 from localjudge.store import RunStore
+from localjudge.strategies import Settings
+
+RUBRICS = builtin_rubrics()
+ASKED = Settings(strategy="explain", rules="off")
 
 
 def main() -> None:
@@ -68,7 +72,7 @@ def _captured(engine: TokenEngine, records: list[Record]) -> list[TokenRequest]:
         add(request)
 
     engine.backend.add = tap  # type: ignore[method-assign]
-    list(Judge(engine, builtin_rubrics()).judge(records))
+    list(Judge(engine, RUBRICS, ASKED).judge(records))
     engine.backend.add = add  # type: ignore[method-assign]
     return taken
 
@@ -76,11 +80,11 @@ def _captured(engine: TokenEngine, records: list[Record]) -> list[TokenRequest]:
 def _ours(engine: TokenEngine, records: list[Record]) -> float:
     _forget(engine)
     with tempfile.TemporaryDirectory() as folder:
-        request = RunRequest(inputs=(), out=Path(folder) / "run", rubrics=builtin_rubrics(), model=None)
+        request = RunRequest(inputs=(), out=Path(folder) / "run", rubrics=RUBRICS, model=None, settings=ASKED)
         plan = make_plan(request, CheckedInput(len(records), (), ""))
         start = time.perf_counter()
         store = RunStore.create(request.out, plan)
-        for verdict in Judge(engine, builtin_rubrics()).judge(records):
+        for verdict in Judge(engine, RUBRICS, ASKED).judge(records):
             store.append(verdict)
         store.close()
         return time.perf_counter() - start

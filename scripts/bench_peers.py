@@ -6,8 +6,8 @@ and one HTTP chat completion for each indicator, both on a `vllm serve` on this 
 Needs a Qwen3, the only text family that `/v1/systemone` takes. Without --model, one with the shape of Qwen3-0.6B and
 random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the same
 record text and the same criterion texts, 8 records at a time or 64 completions at a time, one token an answer. Each
-words its prompt in its own way, so the token counts differ, and are shown. `read` runs in this process while no server
-is up; every side has the machine to itself and starts with an empty prefix cache. The last line is JSON; the ratios are
+words its prompt in its own way, so the token counts differ, and are shown. `read` asks each
+indicator once (`orders` 1), as the peers do, and runs in this process while no server is up; every side has the machine to itself and starts with an empty prefix cache. The last line is JSON; the ratios are
 `read`'s records per second over the peer's.
 """
 
@@ -36,6 +36,8 @@ from localjudge.rubric import Indicator, builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.verdicts import Usage
 
+RUBRICS = builtin_rubrics()
+PROMPTS = Prompts()
 PORT = 8471
 OPTIONS = {"max_num_seqs": 64, "max_model_len": 8192, "kv_cache_memory_bytes": 2 << 30}
 
@@ -87,7 +89,7 @@ def _read(model: str, records: list[Record], rounds: int) -> Side:
     seconds, tokens = [], 0
     # Random weights put no mass on any label, so every grade is unscored; what is asked and computed is the same.
     with open_bench_engine(model, **OPTIONS) as engine:
-        judge = Judge(engine, builtin_rubrics(), Settings(strategy="read"))
+        judge = Judge(engine, RUBRICS, Settings(strategy="read", orders=1, rules="off"))
         list(judge.judge(records[:1]))
         for _ in range(rounds):
             engine.backend.llm.reset_prefix_cache()  # type: ignore[attr-defined]
@@ -136,7 +138,7 @@ def _decide(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaita
                 "无关": indicator.not_applicable_when or "不适用",
             },
         }
-        for indicator in builtin_rubrics()[record.task_type].indicators
+        for indicator in RUBRICS[record.task_type].indicators
     }
 
     async def call() -> int:
@@ -152,7 +154,7 @@ def _complete(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awai
     """One call for each indicator."""
 
     def asking(indicator: Indicator) -> Callable[[], Awaitable[int]]:
-        question = Prompts().read(builtin_rubrics()[record.task_type], indicator).text
+        question = PROMPTS.read(RUBRICS[record.task_type], indicator).text
 
         async def call() -> int:
             body: dict[str, Any] = {
@@ -172,15 +174,15 @@ def _complete(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awai
 
         return call
 
-    return [asking(indicator) for indicator in builtin_rubrics()[record.task_type].indicators]
+    return [asking(indicator) for indicator in RUBRICS[record.task_type].indicators]
 
 
 def _system(record: Record) -> str:
-    return Prompts().opening(record)[0].parts[0].text
+    return PROMPTS.opening(record)[0].parts[0].text
 
 
 def _state(record: Record) -> str:
-    return "".join(part.text for part in Prompts().opening(record)[1])
+    return "".join(part.text for part in PROMPTS.opening(record)[1])
 
 
 @contextmanager

@@ -68,10 +68,10 @@ def _variant(record: Record, turn: int) -> Record:
 def shared_floor(engine: Engine, records: list[Record], block: int, strategy: Literal["read", "explain"]) -> int:
     """The least prompt tokens that any sharing leaves: each record once, plus every question's own tokens rounded up to
     whole cache blocks, over all records."""
-    prompts = Prompts()
+    prompts, rubrics = Prompts(), builtin_rubrics()
     total = 0
     for record in records:
-        rubric = builtin_rubrics()[record.task_type]
+        rubric = rubrics[record.task_type]
         system, parts = prompts.opening(record)
         opening = engine.count_tokens((system, Message("user", parts)))
         total += opening

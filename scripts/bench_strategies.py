@@ -40,6 +40,7 @@ RATIOS = {
     "cascade_all_vs_explain": ("cascade-all", "explain"),
 }
 FAILING = 0.2
+RUBRICS = builtin_rubrics()
 
 
 def main() -> None:
@@ -56,8 +57,8 @@ def main() -> None:
     tokens: dict[str, dict[str, Any]] = {}
     with open_bench_engine(options.model) as engine:
         block = int(str(engine.info.options.get("block_size", 16)))
-        settings = _settings(_judged(engine, records, Settings(strategy="read"))[1])
-        list(Judge(engine, builtin_rubrics(), Settings(strategy="explain")).judge(records[:1]))
+        settings = _settings(_judged(engine, records, Settings(rules="off", strategy="read"))[1])
+        list(Judge(engine, RUBRICS, Settings(rules="off", strategy="explain")).judge(records[:1]))
         for number in range(options.rounds):
             for name in asked if number % 2 == 0 else reversed(asked):
                 took, verdicts = _judged(engine, records, settings[name])
@@ -88,14 +89,14 @@ def _judged(engine: TokenEngine, records: list[Record], settings: Settings) -> t
     if not reset():
         raise SystemExit("the prefix cache could not be emptied")
     start = time.perf_counter()
-    verdicts = list(Judge(engine, builtin_rubrics(), settings).judge(records))
+    verdicts = list(Judge(engine, RUBRICS, settings).judge(records))
     return time.perf_counter() - start, verdicts
 
 
 def _settings(reads: list[Verdict]) -> dict[str, Settings]:
     """A setting for each name; the cascade's thresholds are such that a fifth of these reads fail."""
     maps = {}
-    for rubric in builtin_rubrics().values():
+    for rubric in RUBRICS.values():
         for indicator in rubric.indicators:
             margins = sorted(
                 grade.margin
@@ -123,11 +124,13 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
     )
     certain = Band(0.5, 0.5)
     return {
-        "read": Settings(strategy="read"),
-        "explain": Settings(strategy="explain"),
-        "joint": Settings(strategy="joint"),
-        "cascade-all": Settings(strategy="cascade", reasons="all"),
-        "cascade-failed": Settings(strategy="cascade", reasons="failed", calibration=threshold, band=certain),
+        "read": Settings(rules="off", strategy="read"),
+        "explain": Settings(rules="off", strategy="explain"),
+        "joint": Settings(rules="off", strategy="joint"),
+        "cascade-all": Settings(rules="off", strategy="cascade", reasons="all"),
+        "cascade-failed": Settings(
+            rules="off", strategy="cascade", reasons="failed", calibration=threshold, band=certain
+        ),
     }
 
 

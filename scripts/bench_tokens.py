@@ -47,7 +47,7 @@ def _measure(engine: TokenEngine, records: list[Record], strategy: Any, block: i
     engine.backend.llm.reset_prefix_cache()  # type: ignore[attr-defined]
     watched = _Watched(engine)
     usage, unscored = Usage(), 0
-    for verdict in Judge(watched, builtin_rubrics(), Settings(strategy=strategy)).judge(records):
+    for verdict in Judge(watched, builtin_rubrics(), Settings(strategy=strategy, rules="off")).judge(records):
         usage += verdict.usage
         unscored += verdict.max_score - verdict.scored
     computed = usage.prompt_tokens - usage.cached_tokens

@@ -16,6 +16,7 @@ from localjudge.engines.fake import FakeEngine
 from localjudge.errors import InputError, UsageError
 from localjudge.judge import Judge
 from localjudge.rubric import load_rubric
+from localjudge.strategies import Settings
 
 TASK: dict[str, Any] = {
     "dialogue_history": [{"role": "user", "content": "腰疼，先停几天。"}],
@@ -62,7 +63,8 @@ def test_the_task_is_left_as_it_was(judge: Judge) -> None:
 
 def test_what_cannot_be_scored_is_none_and_counts_as_nothing() -> None:
     engine = FakeEngine(lambda request: Completion(request.id, "坏", "stop"))
-    result = evaluate_agent(TASK, "push", judge=Judge(engine, {"push": load_rubric("push")}))
+    judge = Judge(engine, {"push": load_rubric("push")}, Settings(rules="off"))
+    result = evaluate_agent(TASK, "push", judge=judge)
     assert {entry["score"] for entry in result["detail"]} == {None}
     assert {entry["unscored"] for entry in result["detail"]} == {"unparseable"}
     assert (result["total_score"], result["scored"]) == (0, 0)

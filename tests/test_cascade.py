@@ -24,7 +24,7 @@ from localjudge.strategies import Settings
 from localjudge.verdicts import NOT_APPLICABLE, READ_LABELS, Grade, Unscored, Verdict
 
 Said = Callable[[Request], Completion]
-SMALL = load_rubric("push").select(("1.1", "2.1", "5.4"))
+SMALL = load_rubric("push").select(("1.1", "2.1", "5.5"))
 ONE = SMALL.select(("1.1",))
 PASS, FAIL, LIKELY, UNLIKELY = (0.9, 0.05, 0.05), (0.05, 0.9, 0.05), (0.55, 0.4, 0.05), (0.35, 0.6, 0.05)
 OFF_LABEL = (0.1, 0.1, 0.1)
@@ -84,7 +84,7 @@ def test_with_reasons_for_all_every_indicator_is_read_explained_and_its_reason_r
     verdict, requests = cascade(rubric=SMALL)
     assert Counter(asked(requests)) == {"read": 3, "explain": 3, "polarity": 3}
     assert asked(requests)[:3] == ["read"] * 3
-    assert [grade.id for grade in verdict.detail] == ["1.1", "2.1", "5.4"]
+    assert [grade.id for grade in verdict.detail] == ["1.1", "2.1", "5.5"]
     assert {(grade.score, grade.reason, grade.decided_by) for grade in verdict.detail} == {(1, "语气亲切", "read")}
 
 
@@ -318,7 +318,20 @@ def records(tmp_path: Path) -> Path:
 @pytest.fixture
 def judged(tmp_path: Path, records: Path) -> Path:
     out = tmp_path / "run"
-    done = call("run", records, "--engine", "fake", "--strategy", "cascade", "--out", out, "--progress", "none")
+    done = call(
+        "run",
+        records,
+        "--engine",
+        "fake",
+        "--strategy",
+        "cascade",
+        "--rules",
+        "off",
+        "--out",
+        out,
+        "--progress",
+        "none",
+    )
     assert done.exit_code == 0, done.output
     return out
 
@@ -378,7 +391,7 @@ def test_the_fast_setting_asks_less(tmp_path: Path, records: Path) -> None:
     requests = {}
     for reasons in ("all", "failed"):
         out = tmp_path / reasons
-        options = ("--engine", "fake", "--strategy", "cascade", "--reasons", reasons, "--progress", "none")
+        options = ("--engine", "fake", "--strategy", "cascade", "--reasons", reasons, "--rules", "off")
         assert call("run", records, *options, "--out", out).exit_code == 0
         requests[reasons] = json.loads((out / "summary.json").read_text(encoding="utf-8"))["usage"]["requests"]
     # 4 records of 22 indicators: a read, an answer and a read of its reason each

@@ -238,7 +238,7 @@ def test_deciding_again_changes_nothing_and_the_way_there_does_not_matter(
 
 
 def test_totals_follow_the_grades() -> None:
-    rubric = load_rubric("push").select(("1.1", "2.1", "5.4"))
+    rubric = load_rubric("push").select(("1.1", "2.1", "5.5"))
     detail = (graded(read(0.6), said(0)), graded(read(0.9, applicable=False)), graded(OFF, CUT))
     whole = Verdict.of(id="r", rubric=rubric, detail=detail, usage=Usage(requests=5), extra={"来源": "工单"})
     assert redecide(whole, DEFAULT_BAND) == whole

@@ -20,7 +20,7 @@ from localjudge.verdicts import NOT_APPLICABLE, Unscored, Verdict
 
 Script = Callable[[Request], Completion]
 RUBRICS: dict[TaskType, Rubric] = {"push": load_rubric("push"), "reply": load_rubric("reply")}
-SMALL = RUBRICS["push"].select(("1.1", "2.1", "5.4"))
+SMALL = RUBRICS["push"].select(("1.1", "2.1", "5.5"))
 
 
 class Shuffled(Engine):
@@ -141,7 +141,7 @@ def test_usage_counts_every_request_of_a_record() -> None:
 
 def test_questions_about_a_record_share_everything_but_their_last_part() -> None:
     engine = FakeEngine()
-    list(Judge(engine, RUBRICS).judge([record()]))
+    list(Judge(engine, RUBRICS, Settings(rules="off")).judge([record()]))
     prefixes = {(request.messages[:-1], request.messages[-1].parts[:-1]) for request in engine.seen}
     assert len(engine.seen) == 22
     assert len(prefixes) == 1
@@ -231,7 +231,7 @@ def test_an_answer_cut_off_twice_is_unscored_and_asked_no_third_time() -> None:
 
 
 def test_a_joint_answer_cut_off_twice_keeps_its_complete_indicators() -> None:
-    text = f'{{"1.1":{answer(1)},"2.1":{answer(0)},"5.4":{{"reason":"没说'
+    text = f'{{"1.1":{answer(1)},"2.1":{answer(0)},"5.5":{{"reason":"没说'
     verdict = judge_one(says(text, "length"), Settings(strategy="joint"))
     assert [grade.score for grade in verdict.detail] == [1, 0, None]
     assert verdict.detail[2].unscored is Unscored.TRUNCATED

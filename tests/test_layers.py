@@ -22,7 +22,7 @@ GROUND = {
     "strict_yaml": "errors",
     "rows": "errors",
     "records": "errors rows",
-    "rubric": "errors records strict_yaml",
+    "rubric": "checks checks.base errors records strict_yaml",
     "registry": "errors strict_yaml",
     "gpus": "errors strict_yaml",
     "offline": "errors",
@@ -31,8 +31,23 @@ GROUND = {
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
     "weights": "errors model_folder registry sources",
-    "verdicts": "records rubric",
+    "verdicts": "checks.base records rubric",
     "calibration": "errors records rubric",
+}
+# Checks wing: pure functions of a record. A pack names them, so that it stands on the ground floor.
+CHECKS = {
+    "checks.base": "records",
+    "checks.text": "records",
+    "checks.persona": "",
+    "checks.segments": "",
+    "checks.calendar": "strict_yaml",
+    "checks.words": "checks.base checks.persona checks.segments checks.text records strict_yaml",
+    "checks.identity": "checks.base checks.text records",
+    "checks.festivals": "checks.base checks.calendar checks.text records",
+    "checks.manner": "checks.base checks.persona checks.text records",
+    "checks.history": "checks.base checks.text records",
+    "checks.user": "checks.base checks.persona checks.text records",
+    "checks": "checks.base checks.festivals checks.history checks.identity checks.manner checks.user checks.words",
 }
 # Engine wing: never records, rubric, verdicts, prompts. A reader of it cannot tell that it serves a judge.
 ENGINES = {
@@ -52,9 +67,10 @@ ENGINES = {
 QUESTIONS = {
     "prompts": "engines.base records rubric",
     "decisions": "verdicts",
-    "strategies": "calibration decisions engines.base prompts records rubric verdicts",
+    "rules": "checks.base records rubric verdicts",
+    "strategies": "calibration decisions engines.base prompts records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
-    "judge": "cascade engines.base errors prompts records rubric strategies verdicts",
+    "judge": "cascade engines.base errors prompts records rubric rules strategies verdicts",
     "workload": "engines.base prompts records rubric strategies",
     "roofline": "errors gpus registry workload",
 }
@@ -63,11 +79,11 @@ RUNS = {
     "manifest": "records",
     "store": "errors manifest verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
-    "run": "engine_choice engines.base errors judge manifest prompts records rubric stats store strategies "
+    "run": "checks engine_choice engines.base errors judge manifest prompts records rubric stats store strategies "
     "verdicts weights",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
-    "examine": "engines.base exam judge records rubric strategies verdicts",
+    "examine": "engines.base exam judge records rubric rules strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
 READING = {
@@ -86,7 +102,7 @@ DOOR = {
     "cli_results": "cli_options decisions errors report stats store",
     "cli_run": "cli_options cli_progress cli_results errors offline records registry run weights",
     "cli_calibrate": "calibrate calibration cli_options errors exam labelled offline prompts records report strategies",
-    "cli_exam": "cli_options errors exam examine offline report strategies",
+    "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_models": "errors registry weights",
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
@@ -97,6 +113,7 @@ DOOR = {
 }
 FLOORS = {
     "ground": GROUND,
+    "checks": CHECKS,
     "engines": ENGINES,
     "questions": QUESTIONS,
     "runs": RUNS,
@@ -105,11 +122,12 @@ FLOORS = {
 }
 MAY_IMPORT = {module: set(allowed.split()) for floor in FLOORS.values() for module, allowed in floor.items()}
 MAY_STAND_ON = {
-    "ground": {"ground"},
+    "ground": {"ground", "checks"},
+    "checks": {"checks", "ground"},
     "engines": {"engines", "ground"},
-    "questions": {"questions", "engines", "ground"},
+    "questions": {"questions", "engines", "checks", "ground"},
     "reading": {"reading", "runs", "ground"},
-    "runs": {"runs", "reading", "questions", "engines", "ground"},
+    "runs": {"runs", "reading", "questions", "engines", "checks", "ground"},
     "door": set(FLOORS),
 }
 
@@ -133,6 +151,8 @@ IMPORTERS = {
     "modelscope": "hubs",
     "gguf": "gguf",
     "yaml": "strict_yaml",
+    "rjieba": "checks.segments",
+    "lunar_python": "checks.calendar",
     "jinja2": "engines.encode prompts",
     # Ways out of the machine: the server client above, and the pull.
     "urllib.request": "hubs",
@@ -143,7 +163,7 @@ IMPORTERS = {
     "aiohttp": "",
     "openai": "",
 }
-LIGHT = {"click", "jinja2", "pydantic", "rich", "tokenizers", "yaml"}
+LIGHT = {"click", "jinja2", "lunar_python", "pydantic", "rich", "rjieba", "tokenizers", "yaml"}
 """What the base install brings besides the standard library."""
 
 

@@ -18,7 +18,7 @@ from localjudge.rubric import load_rubric
 from localjudge.strategies import Settings
 from localjudge.verdicts import MIN_LABEL_MASS, READ_LABELS, Read, Unscored, Verdict, parse_read
 
-SMALL = load_rubric("push").select(("1.1", "2.1", "5.4"))
+SMALL = load_rubric("push").select(("1.1", "2.1", "5.5"))
 LOGPROB = st.floats(-60, 0)
 
 

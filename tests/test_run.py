@@ -28,7 +28,7 @@ SECRETS: dict[str, Any] = {
     "agent_profile": "绝密人设戊",
 }
 RUBRICS: dict[TaskType, Rubric] = {
-    "push": load_rubric("push").select(("1.1", "5.4")),
+    "push": load_rubric("push").select(("1.1", "5.5")),
     "reply": load_rubric("reply").select(("1.1", "2.1", "4.1")),
 }
 
