@@ -6,9 +6,9 @@ and one HTTP chat completion for each indicator, both on a `vllm serve` on this 
 Needs a Qwen3, the only text family that `/v1/systemone` takes. Without --model, one with the shape of Qwen3-0.6B and
 random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the same
 record text and the same criterion texts, 8 records at a time or 64 completions at a time, one token an answer. Each
-words its prompt in its own way, so the token counts differ, and are shown. `read` asks each
-indicator once (`orders` 1), as the peers do, and runs in this process while no server is up; every side has the machine to itself and starts with an empty prefix cache. The last line is JSON; the ratios are
-`read`'s records per second over the peer's.
+words its prompt in its own way, so the token counts differ, and are shown. `read` asks each indicator once (`orders`
+1), as the peers do, and runs in this process while no server is up; every side has the machine to itself and starts
+with an empty prefix cache. The last line is JSON; the ratios are `read`'s records per second over the peer's.
 """
 
 from __future__ import annotations
