@@ -35,7 +35,9 @@ def _task_table(task: TaskSummary, columns: int) -> Table:
     table = Table(title=f"{task.rubric}: {task.records} records", title_justify="left", box=None, pad_edge=False)
     table.add_column("id", no_wrap=True, min_width=4)
     table.add_column("indicator", overflow="ellipsis", no_wrap=True, max_width=max(16, min(TITLE_CELLS, columns - 60)))
-    for heading in ("pass rate", "coverage", "n/a", "failed"):
+    # A column that would be all zeros is left out.
+    contradicted = any(row.contradictions for row in task.indicators)
+    for heading in ("pass rate", "coverage", "n/a", "failed", *(["contradictions"] if contradicted else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unscored")
     for row in task.indicators:
@@ -46,6 +48,7 @@ def _task_table(task: TaskSummary, columns: int) -> Table:
             f"{row.scored}/{row.asked}",
             str(row.not_applicable),
             str(row.scored - row.passed),
+            *([str(row.contradictions)] if contradicted else []),
             _reasons(row),
         )
     return table

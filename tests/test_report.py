@@ -94,3 +94,11 @@ def test_an_empty_summary_can_be_shown() -> None:
 @pytest.mark.parametrize(("rate", "shown"), [(None, "-"), (0.0, "0.0 %"), (1.0, "100.0 %"), (2 / 3, "66.7 %")])
 def test_percent(rate: float | None, shown: str) -> None:
     assert percent(rate) == shown
+
+
+def test_contradictions_are_counted_for_each_indicator_where_there_are_any() -> None:
+    text = render_summary(summary(row(1, contradictions=3), row(2)))
+    assert "contradictions" in text
+    assert line_of(text, "2.1") == "2.1 客服是否延续上文话题 75.0 % 8/10 2 2 3 2 truncated"
+    assert line_of(text, "2.2") == "2.2 客服是否延续上文话题 75.0 % 8/10 2 2 0 2 truncated"
+    assert "contradictions" not in render_summary(summary(row(1)))
