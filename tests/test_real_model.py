@@ -48,8 +48,8 @@ def judge(tmp_path: Path, *options: str) -> tuple[list[dict[str, object]], dict[
 
 
 def test_explain_judges_real_conversations_with_valid_answers(pulled: str, tmp_path: Path) -> None:
-    verdicts, summary, _ = judge(tmp_path, "--limit", "2")
-    assert len(verdicts) == summary["records"] == 2
+    verdicts, summary, _ = judge(tmp_path, "--limit", "1", "--strategy", "explain", "--rules", "off")
+    assert len(verdicts) == summary["records"] == 1
     schema = answer_schema()
     for verdict in verdicts:
         assert [grade["id"] for grade in verdict["detail"]] == [entry.id for entry in load_rubric("push").indicators]
@@ -61,6 +61,18 @@ def test_explain_judges_real_conversations_with_valid_answers(pulled: str, tmp_p
     # All of a record share one prefix, so most prompt tokens come from the cache.
     usage = summary["usage"]
     assert usage["cached_tokens"] > 0.5 * usage["prompt_tokens"]
+
+
+def test_the_default_cascade_judges_with_probabilities_and_keeps_its_stages(pulled: str, tmp_path: Path) -> None:
+    verdicts, _, _ = judge(tmp_path, "--limit", "1", "--reasons", "failed", "--indicators", "1.1,2.1,3.2,5.4,7.4")
+    (verdict,) = verdicts
+    for grade in verdict["detail"]:  # type: ignore[attr-defined]
+        if grade["source"] == "rule":
+            continue
+        read = grade["stages"][0]
+        assert read["stage"] == "read"
+        assert read["unscored"] == Unscored.OFF_LABEL or 0 <= read["p_pass"] <= 1
+        assert grade["decided_by"] or grade["unscored"]
 
 
 def test_joint_judges_several_indicators_in_one_answer(pulled: str, tmp_path: Path) -> None:
