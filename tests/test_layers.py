@@ -25,6 +25,8 @@ GROUND = {
     "rubric": "errors records strict_yaml",
     "registry": "errors strict_yaml",
     "offline": "errors",
+    "disk": "",
+    "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
     "gguf": "",
@@ -56,27 +58,37 @@ QUESTIONS = {
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
     "manifest": "records",
-    "store": "errors manifest verdicts",
+    "segments": "disk",
+    "stored": "errors segments shards verdicts",
+    "store": "disk errors manifest segments shards stored verdicts",
+    "stop": "errors",
+    "work": "errors manifest stop store verdicts",
+    "recovery": "engines.base errors judge records rubric strategies verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
-    "run": "engine_choice engines.base errors judge manifest prompts records rubric stats store strategies "
-    "verdicts weights",
+    "run": "engine_choice engines.base errors manifest prompts records recovery rubric segments shards stats stop "
+    "store stored strategies verdicts weights work",
+    "retry": "errors records rubric run stats stop store stored verdicts work",
     "examine": "engines.base exam judge records rubric strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
 READING = {
     "stats": "records verdicts",
     "exam": "errors records rubric verdicts",
-    "report": "exam stats",
+    "status": "manifest store",
+    "export": "errors stored verdicts",
+    "report": "exam stats status",
 }
 # Front door.
 DOOR = {
     "machine": "offline registry weights",
     "agent": "engine_choice errors judge offline records rubric",
-    "cli": "cli_exam cli_machine cli_models cli_results cli_rubrics cli_run errors",
+    "cli": "cli_exam cli_export cli_machine cli_models cli_results cli_resume cli_rubrics cli_run errors",
     "cli_options": "decisions engine_choice errors records registry rubric strategies strict_yaml",
-    "cli_progress": "run",
-    "cli_results": "cli_options decisions errors report stats store",
-    "cli_run": "cli_options cli_progress cli_results errors offline records registry run weights",
+    "cli_progress": "run work",
+    "cli_results": "cli_options decisions errors report stats store stored",
+    "cli_export": "cli_results export store",
+    "cli_run": "cli_options cli_progress cli_results errors offline registry run shards stop weights",
+    "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
     "cli_exam": "cli_options errors exam examine offline report strategies",
     "cli_models": "errors registry weights",
     "cli_rubrics": "rubric verdicts",
@@ -113,9 +125,10 @@ IMPORTERS = {
     "tokenizers": "engines.encode",
     "ray": "",
     "numpy": "gguf",
-    "click": "cli cli_exam cli_machine cli_models cli_options cli_progress cli_results cli_rubrics cli_run",
+    "click": "cli cli_exam cli_export cli_machine cli_models cli_options cli_progress cli_results cli_resume "
+    "cli_rubrics cli_run",
     "rich": "cli_progress report",
-    "pyarrow": "rows",
+    "pyarrow": "export rows",
     "huggingface_hub": "hubs",
     "modelscope": "hubs",
     "gguf": "gguf",

@@ -45,7 +45,7 @@ def open_engine(
     if kind == "fake":
         from localjudge.engines.fake import FakeEngine
 
-        return FakeEngine()
+        return FakeEngine(delay=float(str(chosen.get("delay", 0))))
     if model_folder is None:
         raise UsageError(f"engine {kind} needs a model.", hint="Give --model NAME or --model PATH.")
 
