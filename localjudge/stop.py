@@ -48,13 +48,13 @@ class Stop:
         self._may_raise = True
         self._judging = False
         self._before: dict[signal.Signals, Any] = {}
+        self._timer = (0.0, 0.0)
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._on_signal)
-            if self._limit is not None:
-                signal.setitimer(signal.ITIMER_REAL, self._limit - self._grace)
+            self._timer = signal.setitimer(signal.ITIMER_REAL, self._limit - self._grace if self._limit else 0)
         return self
 
     def __exit__(
@@ -64,6 +64,7 @@ class Stop:
             signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in self._before.items():
                 signal.signal(number, handler)
+            signal.setitimer(signal.ITIMER_REAL, *self._timer)
         if isinstance(error, GraceOver):
             raise StoppedError(
                 f"stopped by {self.asked} before a record was begun.", hint="The same command begins again."
