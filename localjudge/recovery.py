@@ -20,6 +20,9 @@ _PARTS = 8
 """A batch that an engine died of is asked again in this many parts. More than two, because opening a model takes far
 longer than judging a few records by themselves."""
 
+_IN_A_ROW = 3
+"""An engine that dies of so many records one after the other, with no verdict in between, is itself at fault."""
+
 Only = Mapping[str, tuple[str, ...]]
 _Attempt = Generator[Verdict, None, EngineError | None]
 
@@ -29,7 +32,7 @@ class SteadyJudge:
 
     When the engine dies, the records in flight are asked again in ever smaller parts. One that it dies of alone gets a
     verdict whose grades are `engine_error`, once any other record has shown that the engine itself is sound. An engine
-    that dies on two parts in a row, or a second time of no record in particular, is given up: EngineError.
+    that dies of three single records in a row, or a second time of no record in particular, is given up: EngineError.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class SteadyJudge:
         self._open = open_engine
         self._rubrics = dict(rubrics)
         self._settings = settings
-        self._accused: tuple[Record, EngineError] | None = None
+        self._accused: list[tuple[Record, EngineError]] = []
         self._condemned = 0
         self._unexplained = 0
         self.reopened = 0
@@ -60,11 +63,10 @@ class SteadyJudge:
             self._reopen(failure)
             condemned = self._condemned
             yield from self._isolate(list(held.values()), only)
-            self._unexplained += self._condemned == condemned and self._accused is None
+            self._unexplained += self._condemned == condemned and not self._accused
             if self._unexplained > 1:
                 raise failure
-        if self._accused:
-            yield self._condemn(only)
+        yield from self._condemn(only)
 
     def _attempt(self, records: Iterator[Record], held: dict[str, Record], only: Only | None) -> _Attempt:
         """Judges until the records end (None) or the engine dies; `held` is then what was in flight."""
@@ -78,11 +80,8 @@ class SteadyJudge:
             for verdict in self._judge.judge(taken(), only=only):
                 del held[verdict.id]
                 yield verdict
-                if self._accused:
-                    yield self._condemn(only)
+                yield from self._condemn(only)
         except EngineError as failure:
-            if self._accused:
-                raise
             return failure
         return None
 
@@ -97,7 +96,9 @@ class SteadyJudge:
                 continue
             left = [*held.values(), *rest]
             if len(left) == 1:
-                self._accused = left[0], failure
+                self._accused.append((left[0], failure))
+                if len(self._accused) == _IN_A_ROW:
+                    raise failure
             else:
                 groups.extendleft(reversed(_parts(left)))
             self._reopen(failure)
@@ -112,14 +113,15 @@ class SteadyJudge:
         self.reopened += 1
         self._judge = Judge(self.engine, self._rubrics, self._settings)
 
-    def _condemn(self, only: Only | None) -> Verdict:
-        assert self._accused is not None
-        (record, failure), self._accused = self._accused, None
-        self._condemned += 1
-        rubric = self._rubrics[record.task_type]
-        if only and record.id in only:
-            rubric = rubric.select(only[record.id])
-        return unjudged(record, rubric, failure.problem)
+    def _condemn(self, only: Only | None) -> Iterator[Verdict]:
+        """The verdicts on those that the engine died of: another record has just shown that it is sound."""
+        accused, self._accused = self._accused, []
+        for record, failure in accused:
+            self._condemned += 1
+            rubric = self._rubrics[record.task_type]
+            if only and record.id in only:
+                rubric = rubric.select(only[record.id])
+            yield unjudged(record, rubric, failure.problem)
 
 
 def unjudged(record: Record, rubric: Rubric, problem: str) -> Verdict:

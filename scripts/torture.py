@@ -86,11 +86,14 @@ class _KilledRun:
             world = self.rng.randint(1, 4)
             writers = [self._start(Shard(rank, world)) for rank in range(world)]
             for _ in range(min(self.rng.randint(1, 4), kills - self.counts["kills"])):
-                time.sleep(self.rng.uniform(0.0, 0.6))
                 alive = [writer for writer in writers if not writer.ended()]
                 if not alive:
                     break
                 victim = self.rng.choice(alive)
+                # Most kills are to land among the verdicts, some while a process starts.
+                while self.rng.random() < 0.98 and not victim.ended() and not victim.acknowledged:
+                    time.sleep(0.01)
+                time.sleep(self.rng.uniform(0.0, 0.4))
                 self._kill(victim)
                 if self.rng.random() < 0.7:
                     writers.append(self._start(victim.request.shard))

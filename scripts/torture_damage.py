@@ -14,19 +14,20 @@ from localjudge.segments import read_segment
 from localjudge.store import RunStore
 
 FLIPS = 2000
+RECORDS = 3
 
 
 def damage_figures(folder: Path, seed: int) -> dict[str, object]:
     """How often damage was seen, and how many records were judged again for it."""
     rng = random.Random(seed)
-    records = write_records(folder / "damage.jsonl", 6, rng)
+    records = write_records(folder / "damage.jsonl", RECORDS, rng)
     sound, harmed = folder / "sound", folder / "harmed"
     execute(request_for(records, sound))
     (segment,) = (sound / "verdicts").iterdir()
     whole, data = merged(sound), segment.read_bytes()
     cuts: Counter[str] = Counter()
     for cut in range(len(data) + 1):
-        lost = 6 - data[: cut + 1].count(b"\n") if cut < len(data) else 0
+        lost = RECORDS - data[: cut + 1].count(b"\n")
         cuts.update(_again(sound, harmed, segment.name, data[:cut], records, whole, lost))
     flips: Counter[str] = Counter()
     for _ in range(FLIPS):
@@ -44,8 +45,8 @@ def _again(sound: Path, harmed: Path, name: str, data: bytes, records: Path, who
     shutil.rmtree(harmed, ignore_errors=True)
     shutil.copytree(sound, harmed)
     (harmed / "verdicts" / name).write_bytes(data)
-    intact = data.count(b"\n") == 6 and len(list(read_segment(harmed / "verdicts" / name))) == 6
-    seen = bool(RunStore.open(harmed).stored().damage) or len(RunStore.open(harmed).stored()) < 6
+    intact = data.count(b"\n") == RECORDS and len(list(read_segment(harmed / "verdicts" / name))) == RECORDS
+    seen = bool(RunStore.open(harmed).stored().damage) or len(RunStore.open(harmed).stored()) < RECORDS
     result = execute(request_for(records, harmed))
     return Counter(
         tried=1,
