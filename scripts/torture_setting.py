@@ -80,8 +80,9 @@ class Writer:
         os.set_blocking(self._pipe, False)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Ends the process as `kill -9` does, and reads what it said to the last."""
-        os.kill(self.pid, number)
+        """Ends the process as `kill -9` does, if it has not ended, and reads what it said to the last."""
+        if self.code is None:
+            os.kill(self.pid, number)
         self.wait()
 
     def ended(self) -> bool:
