@@ -91,7 +91,8 @@ class _KilledRun:
                     break
                 victim = self.rng.choice(alive)
                 # Most kills are to land among the verdicts, some while a process starts.
-                while self.rng.random() < 0.98 and not victim.ended() and not victim.acknowledged:
+                patient = self.rng.random() < 0.85
+                while patient and not victim.ended() and not victim.acknowledged:
                     time.sleep(0.01)
                 time.sleep(self.rng.uniform(0.0, 0.4))
                 self._kill(victim)

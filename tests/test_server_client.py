@@ -153,7 +153,7 @@ def test_a_server_that_is_gone_and_comes_back_loses_nothing(tiny_model: Path) ->
         first.shutdown()
         first.server_close()
         time.sleep(2)
-        second = Misbehaving(ChatEncoder(tiny_model), first.server_address[1])
+        second = Misbehaving(first.encoder, first.server_address[1])
         threading.Thread(target=second.serve_forever, daemon=True).start()
         found: list[str] = []
         while engine.in_flight:

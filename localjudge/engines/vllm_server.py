@@ -40,7 +40,7 @@ class ServerSettings:
     concurrency: int = 64
     timeout: float = 300.0
     """For one request; a hung one counts as failed and is tried again."""
-    tries: int = 12
+    tries: int = 14
     """At most this many sends of one request, with waits of 0.5 s doubling up to 20 s between them: a server that is
     gone for a minute is waited for."""
 
