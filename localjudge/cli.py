@@ -35,17 +35,21 @@ class _Lazy(NamedTuple):
 
 _LAZY = {
     "calibrate": _Lazy("localjudge.cli_calibrate", "calibrate", "Fit probabilities and thresholds for a model."),
-    "demo": _Lazy("localjudge.cli_run", "demo", "Judge the packaged examples with a small model, fetched if need be."),
+    "demo": _Lazy("localjudge.cli_run", "demo", "Judge eight packaged examples with a small model, fetched if need be."),
     "doctor": _Lazy("localjudge.cli_machine", "doctor", "Say what this machine can run, and what to install."),
     "exam": _Lazy("localjudge.cli_exam", "exam", "Examine a model on minimal pairs."),
+    "export": _Lazy("localjudge.cli_export", "export", "Write a run's grades as Parquet, CSV or JSON lines."),
+    "merge": _Lazy("localjudge.cli_export", "merge", "Write one file of all verdicts of a run."),
     "models": _Lazy("localjudge.cli_models", "models", "Models: list, show, pull, verify."),
     "plan": _Lazy("localjudge.cli_plan", "plan", "Estimate tokens, and time on a GPU, of judging a file."),
     "replay": _Lazy("localjudge.cli_results", "replay", "Decide a cascade run anew with another --band; no model."),
+    "retry": _Lazy("localjudge.cli_resume", "retry", "Ask again what has no score in a run."),
     "rubrics": _Lazy("localjudge.cli_rubrics", "rubrics", "Rubric packs: list, show, check, schema."),
     "run": _Lazy(
         "localjudge.cli_run", "run", "Judge the records in INPUTS (.jsonl .json .csv .parquet, or - for stdin)."
     ),
     "serve": _Lazy("localjudge.cli_machine", "serve", "Serve a model with vLLM on this machine, behind a key."),
+    "status": _Lazy("localjudge.cli_resume", "status", "Show how far a run is, also while others write."),
     "summary": _Lazy("localjudge.cli_results", "summary", "Print the pass rates of a run again, from its verdicts."),
 }
 

@@ -9,20 +9,24 @@ from contextlib import contextmanager
 
 import click
 
-from localjudge.run import Progress, RunRequest, RunResult, execute
+from localjudge.run import RunRequest, RunResult, execute
+from localjudge.work import Progress
 
 PLAIN_SECONDS = 10.0
 """Between two progress lines where there is no terminal."""
 
 
-def execute_shown(request: RunRequest, style: str) -> RunResult:
-    """Does a run; `style` is auto, plain or none."""
+Executor = Callable[[RunRequest, Callable[[Progress], None]], RunResult]
+
+
+def shown(request: RunRequest, style: str, do: Executor = execute) -> RunResult:
+    """Does a run, or what else is given; `style` is auto, plain or none."""
     if style == "none":
-        return execute(request)
+        return do(request, lambda _: None)
     if style == "auto" and sys.stderr.isatty():
         with _bar() as draw:
-            return execute(request, draw)
-    return execute(request, _PlainProgress())
+            return do(request, draw)
+    return do(request, _PlainProgress())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from localjudge.errors import UsageError
 from localjudge.report import render_summary
 from localjudge.stats import Summary, summarize
 from localjudge.store import RunStore, write_verdicts
+from localjudge.stored import Stored
 
 
 @click.command()
@@ -20,10 +21,7 @@ from localjudge.store import RunStore, write_verdicts
 @click.option("--json", "as_json", is_flag=True)
 def summary(folder: Path, as_json: bool) -> None:
     """Print the pass rates of a run again, from its verdicts."""
-    store = RunStore.open(folder)
-    if not store.complete:
-        click.echo(f"note: {folder} is not finished; this is what it holds so far.", err=True)
-    echo_summary(summarize(store.verdicts()), as_json=as_json)
+    echo_summary(summarize(opened(folder)[1]), as_json=as_json)
 
 
 @click.command()
@@ -34,15 +32,27 @@ def summary(folder: Path, as_json: bool) -> None:
 def replay(folder: Path, band: tuple[float, float], out: Path | None, as_json: bool) -> None:
     """Decide a cascade run anew with another --band, from its stored stages: no model is asked."""
     chosen = band_of(band)
-    store = RunStore.open(folder)
+    store, stored = opened(folder)
     if store.plan().strategy != "cascade":
         raise UsageError(
             f"{folder} was judged with --strategy {store.plan().strategy}: it has no stages to decide from."
         )
-    verdicts = [redecide(verdict, chosen) for verdict in store.verdicts()]
+    verdicts = [redecide(verdict, chosen) for verdict in stored]
     if out is not None:
         write_verdicts(out, verdicts)
     echo_summary(summarize(verdicts), as_json=as_json)
+
+
+def opened(folder: Path) -> tuple[RunStore, Stored]:
+    """A run's verdicts, with a word on stderr where they are not all there. Raises StoreError."""
+    store = RunStore.open(folder)
+    stored = store.stored()
+    if not store.complete:
+        click.echo(f"note: {folder} is not finished; this is what it holds so far.", err=True)
+    for entry in stored.damage:
+        if not entry.torn and not store.is_quarantined(entry):
+            click.echo(f"warning: {entry}; the run's own command judges what stood there again.", err=True)
+    return store, stored
 
 
 def echo_summary(summary: Summary, *, as_json: bool) -> None:

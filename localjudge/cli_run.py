@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -21,13 +24,14 @@ from localjudge.cli_options import (
     rubrics,
     settings,
 )
-from localjudge.cli_progress import execute_shown
+from localjudge.cli_progress import shown
 from localjudge.cli_results import echo_summary
 from localjudge.errors import ConfigError, UsageError
 from localjudge.offline import go_offline
-from localjudge.records import TaskType
 from localjudge.registry import demo_models, find_model, load_models
 from localjudge.run import RunRequest, RunResult
+from localjudge.shards import Shard
+from localjudge.stop import GRACE
 from localjudge.weights import pull_any
 
 STDIN = "standard input"
@@ -47,13 +51,38 @@ def _judging_options(command: Command) -> Command:
     return command
 
 
+_TIME = re.compile(r"(?:(\d+)-(?=\d+:\d+:))?(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
+
+
+def seconds(text: str) -> float:
+    """Seconds, or minutes and more as Slurm writes them: `90`, `30:00`, `4:00:00`, `1-12:00:00`."""
+    found = _TIME.fullmatch(str(text))
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no time; write seconds, MM:SS, HH:MM:SS or D-HH:MM:SS.")
+    days, hours, minutes, rest = (float(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def limit_options(command: Command) -> Command:
+    """When to end early."""
+    for option in (
+        click.option("--time-limit", type=seconds, help="End, resumable, before this: seconds or HH:MM:SS."),
+        click.option("--grace", type=seconds, default=GRACE, help="Seconds to finish what was begun when stopped."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--model", "model_name", help="Name in models.yaml, or a folder.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder; must be new or empty.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder: a new one, or that of the same run.")
 @click.option("--task-type", type=click.Choice(["reply", "push"]), help="For records that do not say.")
 @click.option("--on-bad-input", type=click.Choice(["fail", "skip"]), default="fail")
 @click.option("--dry-run", is_flag=True, help="Check everything with made-up scores; no model, nothing kept.")
+@click.option("--rank", type=click.IntRange(min=0), help="Which shard this is, from 0; default: the Slurm array's.")
+@click.option("--world-size", type=click.IntRange(min=1), help="How many shards share the run.")
+@limit_options
 @_judging_options
 def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_run: bool, **options: Any) -> None:
     """Judge the records in INPUTS (.jsonl .json .csv .parquet, or - for stdin)."""
@@ -66,55 +95,69 @@ def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_r
     _judge_files(inputs, model_name=model_name, out=out, dry_run=dry_run, **options)
 
 
-@click.command()
+@click.command(context_settings={"default_map": {"reasons": "failed"}})
 @click.option("--model", "model_name", help="Instead of the demo model.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"))
 @_judging_options
 def demo(model_name: str | None, out: Path, **options: Any) -> None:
-    """Judge the packaged examples with a small model, fetching it first if it is not here yet."""
-    inputs = tuple(str(path) for path in example_files())
+    """Judge eight packaged examples with a small model, fetching it first if it is not here yet."""
+    inputs = (str(demo_file()),)
     if options["engine"] != "fake":
         models = (find_model(model_name, load_models()),) if model_name else demo_models()
         model_name = pull_any(models, report=lambda line: click.echo(line, err=True)).name
     _judge_files(inputs, model_name=model_name, out=_free_name(out), **options)
 
 
-def example_files() -> list[Path]:
-    """The packaged example records."""
+def demo_file() -> Path:
+    """The packaged records of the demo: four of each task type, out of the example files beside it."""
     for folder in (Path(str(resources.files("localjudge"))) / "examples", Path(__file__).parents[1] / "examples"):
-        if folder.is_dir():
-            return sorted(folder.glob("*.jsonl"))
+        if (folder / "demo.jsonl").is_file():
+            return folder / "demo.jsonl"
     raise ConfigError("the example records are not in this installation.", hint="Reinstall localjudge.")
 
 
 def _judge_files(
     inputs: tuple[str, ...],
     *,
-    model_name: str | None,
     out: Path | None,
     dry_run: bool = False,
-    task_type: TaskType | None = None,
-    on_bad_input: str = "fail",
-    **options: Any,
+    progress: str,
+    as_json: bool,
+    rank: int | None = None,
+    world_size: int | None = None,
+    grace: float = GRACE,
+    time_limit: float | None = None,
+    **asked: Any,
 ) -> None:
     go_offline()
-    choice = engine_choice(options)
-    model = choice.find_model(model_name)
+    shard = Shard.of(rank, world_size, {} if dry_run else os.environ)
     with _spooled(inputs) as paths, _output(out) as folder:
-        request = RunRequest(
-            inputs=paths,
-            out=folder,
-            rubrics=rubrics(options["rubric_names"], options["indicators"]),
-            model=model,
-            engine=choice,
-            settings=settings(options, options["strategy"], model),
-            limit=options["limit"],
-            on_bad_input="skip" if on_bad_input == "skip" else "fail",
-            default_task_type=task_type,
-            labels={path: STDIN for path in paths if path.name == SPOOL},
-        )
-        result = execute_shown(request, options["progress"])
-        _echo(result, dry_run=dry_run, kept=out is not None, as_json=options["as_json"])
+        request = build_request(paths, folder, asked, grace=grace, time_limit=time_limit, shard=shard, given=inputs)
+        result = shown(request, progress)
+        _echo(result, shard, dry_run=dry_run, kept=out is not None, as_json=as_json)
+
+
+def build_request(
+    paths: tuple[Path, ...], folder: Path, asked: Mapping[str, Any], *, given: tuple[str, ...] = (), **limits: Any
+) -> RunRequest:
+    """A run from the options of the command line, or from those that a run folder kept."""
+    options = {"task_type": None, "on_bad_input": "fail", **asked}
+    choice = engine_choice(options)
+    model = choice.find_model(options["model_name"])
+    return RunRequest(
+        inputs=paths,
+        out=folder,
+        rubrics=rubrics(tuple(options["rubric_names"]), options["indicators"]),
+        model=model,
+        engine=choice,
+        settings=settings(options, options["strategy"], model),
+        limit=options["limit"],
+        on_bad_input=options["on_bad_input"],
+        default_task_type=options["task_type"],
+        labels={path: STDIN for path in paths if path.name == SPOOL},
+        command={"inputs": list(given), **options},
+        **limits,
+    )
 
 
 @contextmanager
@@ -149,11 +192,21 @@ def _free_name(out: Path) -> Path:
     return free
 
 
-def _echo(result: RunResult, *, dry_run: bool, kept: bool, as_json: bool) -> None:
+def _echo(result: RunResult, shard: Shard, *, dry_run: bool, kept: bool, as_json: bool) -> None:
     for bad in result.refused:
         click.echo(f"skipped: {bad}", err=True)
-    if result.manifest.engine["engine"] == "fake":
+    for entry in result.damage:
+        click.echo(f"warning: {entry}; its record was judged again.", err=True)
+    if result.plan.engine == "fake":
         click.echo("DRY RUN: no model was asked; every score of the model below is made up.", err=True)
+    if result.manifest is None:
+        whole = f"{result.folder}" if shard.world_size == 1 else f"{result.folder}: {shard}"
+        click.echo(f"{whole} is finished: {result.before} records, nothing left to judge.", err=True)
+    if result.summary is None:
+        click.echo(f"{shard} is done; others are not. See: localjudge status {result.folder}", err=True)
+        if as_json:
+            click.echo(json.dumps({"complete": False, "before": result.before, "judged": result.judged}))
+        return
     echo_summary(result.summary, as_json=as_json)
     if kept:
         click.echo(f"verdicts: {result.folder / 'verdicts'}", err=True)

@@ -53,15 +53,18 @@ class EngineChoice:
             )
         return resolve(name, load_models())
 
+    def all_options(self, model: LocalModel | None) -> dict[str, Any]:
+        """The options asked for, over those of the model's entry where they apply."""
+        own = model.spec.vllm_options if model and self.engine == "vllm" else {}
+        return {**own, **self.options}
+
     def open(self, model: LocalModel | None) -> Engine:
         """Opens the engine, with the options of the model's entry where they apply. Raises EngineError."""
-        engine = self.engine
-        own = model.spec.vllm_options if model and engine == "vllm" else {}
         return open_engine(
-            engine,
+            self.engine,
             model.path if model else None,
             name=model.spec.name if model else "fake",
-            options={**own, **self.options},
+            options=self.all_options(model),
             server_url=self.server_url,
             api_key=self.api_key,
         )

@@ -6,7 +6,8 @@
     ├── InputError           exit 3   a record file is wrong; names file, line and id
     ├── EngineError          exit 1   an engine cannot start or died
     ├── StoreError           exit 1   the run folder cannot be written or read
-    └── ResumeError          exit 3   the run folder holds another run
+    ├── ResumeError          exit 3   the run folder holds another run
+    └── StoppedError         exit 75  a run was asked to stop; the same command goes on with it
 
 A bad item inside a good run is not an exception: it is an `Unscored` value in the verdict.
 """
@@ -58,3 +59,9 @@ class ResumeError(LocalJudgeError):
     """The output folder holds a run that this command does not continue."""
 
     exit_code = 3
+
+
+class StoppedError(LocalJudgeError):
+    """A run ended early because it was asked to: by a signal, or by its time limit. The same command goes on."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again

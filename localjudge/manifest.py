@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,11 @@ from localjudge.records import TaskType
 
 ENVIRONMENT_RECORDED = ("VLLM_", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_", "NCCL_", "PYTHONHASHSEED")
 """Prefixes of the environment switches that can change numbers."""
+NEUTRAL_OPTIONS = frozenset(
+    "concurrency delay disable_log_stats gpu_memory_utilization kv_cache_memory_bytes max_num_batched_tokens "
+    "max_num_seqs timeout tries".split()
+)
+"""Engine options that say how fast a run goes and in how much memory: they may differ when it is continued."""
 
 
 class _Frozen(BaseModel):
@@ -73,6 +79,15 @@ class Plan(_Frozen):
         """sha256 of the plan's canonical JSON: two runs with one digest were asked the same thing."""
         return digest_of(self.model_dump(mode="json"))
 
+    def differences(self, other: Plan) -> list[tuple[str, str, str]]:
+        """Each field in which two plans differ, with the value here and the one there, digests cut short."""
+        here, there = (dict(_leaves("", plan.model_dump(mode="json"))) for plan in (self, other))
+        return [
+            (name, _shown(here.get(name)), _shown(there.get(name)))
+            for name in dict.fromkeys((*here, *there))
+            if here.get(name) != there.get(name)
+        ]
+
 
 class Manifest(_Frozen):
     """Facts observed during a run, written when it ends."""
@@ -89,12 +104,60 @@ class Manifest(_Frozen):
     environment: dict[str, str]
     records_judged: int
     records_refused: int
+    rank: int = 0
+    world_size: int = 1
+    records_before: int = 0
+    """Of the judged ones, those that earlier processes judged; the seconds are this process's alone."""
+    store: dict[str, float] = {}
+    """What storing cost: seconds in the store, fsync calls, verdicts."""
+    engine_reopened: int = 0
+
+
+class ShardProgress(_Frozen):
+    """What a shard says of itself while it works. Seconds count from the first request and by a steady clock."""
+
+    rank: int
+    world_size: int
+    state: Literal["judging", "done", "stopped", "failed"]
+    total: int
+    """Records of the whole input."""
+    share: int
+    """Those of them that are this shard's."""
+    before: int
+    """Those of the share that were stored when this process began."""
+    judged: int
+    """Stored by this process, on disk."""
+    seconds: float
+
+    @property
+    def rate(self) -> float | None:
+        """Records a second; None before the first."""
+        return self.judged / self.seconds if self.judged and self.seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this rate; None when it is not known, 0 when nothing is left."""
+        left = self.share - self.before - self.judged
+        return 0.0 if not left else left / self.rate if self.rate else None
 
 
 def digest_of(value: object) -> str:
     """sha256 of a value's canonical JSON."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{name}.{key}" if name else key, inner)
+    else:
+        yield name, value
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return f"{text[:12]}..." if len(text) == 64 and text.isalnum() else text
 
 
 def own_version() -> str:

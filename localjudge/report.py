@@ -11,6 +11,7 @@ from rich.table import Table
 from localjudge.calibration import Calibration
 from localjudge.exam import ExamResult, Interval
 from localjudge.stats import IndicatorSummary, Summary, TaskSummary
+from localjudge.status import RunStatus
 
 TITLE_CELLS = 56
 """Width of an indicator's title in a table; a Chinese character takes two cells."""
@@ -87,6 +88,52 @@ def _usage_line(summary: Summary) -> str:
         f"tokens per record: prompt {usage.prompt_tokens / each:.0f} (computed {computed:.0f}), "
         f"output {usage.output_tokens / each:.0f}; requests per record: {usage.requests / each:.1f}"
     )
+
+
+def render_status(status: RunStatus, *, width: int = 120) -> str:
+    """How far a run is: in all, then a line for each shard."""
+    target = io.StringIO()
+    console = Console(file=target, width=width, color_system=None, highlight=False, markup=False, emoji=False)
+    share = f" of {status.total} ({percent(status.stored / status.total)})" if status.total else ""
+    console.print(f"{'complete' if status.complete else 'not complete'}: {status.stored}{share} records judged")
+    if status.rate is not None:
+        left = "unknown" if status.seconds_left is None else _duration(status.seconds_left)
+        console.print(f"rate: {status.rate:.2f} records/s, time left: {left}")
+    for name, count in (("refused records", status.refused), ("unfinished last lines", status.unfinished_lines)):
+        if count:
+            console.print(f"{name}: {count}")
+    for reason, count in status.unscored.items():
+        console.print(f"unscored grades, {reason}: {count}")
+    if status.duplicates:
+        console.print(f"records judged more than once: {status.duplicates}, otherwise: {status.conflicts}")
+    for problem in status.damage:
+        console.print(f"damage: {problem}")
+    console.print(_shard_table(status))
+    return target.getvalue()
+
+
+def _shard_table(status: RunStatus) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("shard", "state", "judged", "records/s", "last note"):
+        table.add_column(heading, justify="left" if heading in ("shard", "state") else "right", no_wrap=True)
+    for shard in status.shards:
+        progress = shard.progress
+        silent = progress.state == "judging" and not shard.working
+        state = "done" if shard.done else "silent; was it killed?" if silent else progress.state
+        table.add_row(
+            f"{progress.rank} of {progress.world_size}",
+            state,
+            f"{progress.before + progress.judged}/{progress.share}",
+            "-" if progress.rate is None else f"{progress.rate:.2f}",
+            f"{_duration(shard.quiet_seconds)} ago",
+        )
+    return table
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def percent(rate: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Starts a run and works it: input checked, folder made, engine opened, every verdict stored as it comes."""
+"""Starts a run or goes on with one: input checked, folder made, engine opened, every verdict stored as it comes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from localjudge.checks import lists_digest
 from localjudge.engine_choice import EngineChoice
-from localjudge.engines.base import Engine, EngineInfo
-from localjudge.errors import EngineError, InputError, UsageError
-from localjudge.judge import Judge
+from localjudge.engines.base import EngineInfo
+from localjudge.errors import InputError, UsageError
 from localjudge.manifest import (
+    NEUTRAL_OPTIONS,
     Manifest,
     ModelPlan,
     Plan,
@@ -29,12 +29,18 @@ from localjudge.manifest import (
 )
 from localjudge.prompts import Prompts
 from localjudge.records import BadRecord, IdLedger, Record, TaskType, input_digest, read_records
+from localjudge.recovery import SteadyJudge
 from localjudge.rubric import Rubric
+from localjudge.segments import Damage
+from localjudge.shards import Shard
 from localjudge.stats import Summary, summarize
+from localjudge.stop import GRACE, Stop
 from localjudge.store import RunStore
+from localjudge.stored import Stored
 from localjudge.strategies import Settings
-from localjudge.verdicts import Usage, answer_schema, joint_schema
+from localjudge.verdicts import answer_schema, joint_schema
 from localjudge.weights import LocalModel
+from localjudge.work import Progress, Work
 
 BAD_RECORDS_SHOWN = 20
 
@@ -54,27 +60,29 @@ class RunRequest:
     default_task_type: TaskType | None = None
     labels: Mapping[Path, str] = field(default_factory=dict)
     """How faults name an input, where its path would mean nothing to the reader."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is. Seconds count from the first request, not from the start of loading."""
-
-    stage: Literal["loading", "judging"]
-    done: int
-    total: int
-    seconds: float = 0.0
-    usage: Usage = field(default_factory=Usage)
+    shard: Shard = field(default_factory=Shard)
+    grace: float = GRACE
+    time_limit: float | None = None
+    """Seconds, as `Stop` takes them."""
+    command: Mapping[str, Any] | None = None
+    """How the command line asked for this, kept in the run folder for `retry`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a finished run left."""
+    """What a finished shard left. `summary` counts the whole run, and is None while other shards are to come."""
 
     folder: Path
-    summary: Summary
+    plan: Plan
+    summary: Summary | None
     refused: tuple[BadRecord, ...]
-    manifest: Manifest
+    manifest: Manifest | None
+    """None where nothing was left to judge."""
+    before: int
+    """Records of this shard that were stored already."""
+    judged: int
+    damage: tuple[Damage, ...] = ()
+    """Damaged lines met for the first time; their records were judged again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,8 @@ class CheckedInput:
     good: int
     refused: tuple[BadRecord, ...]
     digest: str
+    share: int = 0
+    """Those of the good ones that are this shard's."""
 
 
 def check_input(request: RunRequest) -> CheckedInput:
@@ -92,7 +102,7 @@ def check_input(request: RunRequest) -> CheckedInput:
     Raises InputError, naming every place up to a bound, for faulty records under `on_bad_input="fail"`; and when no
     record is left to judge.
     """
-    good, refused = 0, []
+    good, share, refused = 0, 0, []
     for entry in _entries(request):
         if isinstance(entry, BadRecord):
             refused.append(entry)
@@ -101,8 +111,9 @@ def check_input(request: RunRequest) -> CheckedInput:
                 f"record {entry.id}: no rubric for task type {entry.task_type}.",
                 hint=f"Add --rubric with a pack for {entry.task_type}.",
             )
-        else:
+        elif request.limit is None or good < request.limit:
             good += 1
+            share += request.shard.holds(entry.id)
     if refused and request.on_bad_input == "fail":
         lines = [str(bad.error()) for bad in refused[:BAD_RECORDS_SHOWN]]
         if len(refused) > BAD_RECORDS_SHOWN:
@@ -113,39 +124,45 @@ def check_input(request: RunRequest) -> CheckedInput:
         raise InputError("\n".join(lines))
     if not good:
         raise InputError("no record to judge in " + ", ".join(path.name for path in request.inputs) + ".")
-    if request.limit is not None:
-        good = min(good, request.limit)
-    return CheckedInput(good, tuple(refused), input_digest(request.inputs))
+    return CheckedInput(good, tuple(refused), input_digest(request.inputs), share)
 
 
 def execute(request: RunRequest, on_progress: Callable[[Progress], None] = lambda _: None) -> RunResult:
-    """Does a run from start to end. Verdicts stored before an error stay stored.
+    """Does one shard of a run, from its start or from where it stopped. What is stored before an error stays stored.
 
-    Raises InputError and ResumeError before anything is loaded or written; EngineError and StoreError later.
+    Raises InputError and ResumeError before anything is loaded or written; StoppedError when it was asked to stop;
+    EngineError and StoreError.
     """
-    RunStore.check_free(request.out)
+    with Stop(request.grace, request.time_limit) as stop:
+        checked, plan = prepare(request)
+        stored = RunStore(request.out).stored(request.shard)
+        judged, damage, manifest = _judge(request, plan, checked, stored, stop, on_progress)
+        store = RunStore.open(request.out)
+        summary = summarize(store.stored()) if store.complete else None
+    return RunResult(request.out, plan, summary, checked.refused, manifest, len(stored), judged, damage)
+
+
+def prepare(request: RunRequest) -> tuple[CheckedInput, Plan]:
+    """Checks folder, input and options against each other. Raises InputError, ResumeError or UsageError."""
+    held = RunStore.check_folder(request.out)
     checked = check_input(request)
     _check_thinking(request)
     plan = make_plan(request, checked)
-    started = datetime.now(UTC)
-    on_progress(Progress("loading", 0, checked.good))
-    clock = time.monotonic()
-    with closing(request.engine.open(request.model)) as engine:
-        load_seconds = time.monotonic() - clock
-        store = RunStore.create(request.out, plan)
-        with closing(store):
-            for bad in checked.refused:
-                store.append_error(bad.where, bad.id, bad.problem)
-            judge_seconds = _work(request, engine, store, checked.good, on_progress)
-            manifest = _manifest(plan, engine.info, started, load_seconds, judge_seconds, checked)
-            summary = summarize(store.verdicts())
-            store.finish(manifest, summary)
-    return RunResult(request.out, summary, checked.refused, manifest)
+    if held:
+        RunStore.open(request.out).check_plan(plan)
+    return checked, plan
+
+
+def records_of(request: RunRequest) -> Iterator[Record]:
+    """The shard's records, streamed."""
+    good = (entry for entry in _entries(request) if isinstance(entry, Record))
+    return (record for record in itertools.islice(good, request.limit) if request.shard.holds(record.id))
 
 
 def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
     """The plan of a run, before any of it is done."""
     settings = request.settings
+    options = request.engine.all_options(request.model)
     schemas = {rubric.ref: [answer_schema(), joint_schema(rubric)] for rubric in request.rubrics.values()}
     return Plan(
         localjudge=own_version(),
@@ -160,7 +177,7 @@ def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
             digest=request.model.digest if request.model else "",
         ),
         engine=request.engine.engine,
-        engine_options=dict(request.engine.options),
+        engine_options={name: value for name, value in options.items() if name not in NEUTRAL_OPTIONS},
         strategy=settings.strategy,
         thinking_budget=settings.thinking_budget,
         doubt_budget=settings.doubt_budget,
@@ -187,28 +204,59 @@ def _entries(request: RunRequest) -> Iterator[Record | BadRecord]:
         yield from read_records(path, default_task_type=request.default_task_type, seen=seen, label=label)
 
 
-def _records(request: RunRequest) -> Iterator[Record]:
-    good = (entry for entry in _entries(request) if isinstance(entry, Record))
-    return itertools.islice(good, request.limit)
+def _judge(
+    request: RunRequest,
+    plan: Plan,
+    checked: CheckedInput,
+    stored: Stored,
+    stop: Stop,
+    on_progress: Callable[[Progress], None],
+) -> tuple[int, tuple[Damage, ...], Manifest | None]:
+    if len(stored) >= checked.share:
+        _seal(request, plan, checked)
+        return 0, (), None
+    on_progress(Progress("loading", 0, checked.share - len(stored)))
+    started, clock = datetime.now(UTC), time.monotonic()
+    with closing(open_judge(request)) as judge:
+        load_seconds = time.monotonic() - clock
+        with closing(RunStore.create(request.out, plan, request.shard, command=request.command)) as store:
+            store.write_errors(_errors(checked))
+            damage = tuple(store.quarantine(stored.damage))
+            store.reopen_shard()
+            records = (record for record in records_of(request) if record.id not in stored)
+            work = Work(store, stop, on_progress, total=checked.good, share=checked.share, before=len(stored))
+            work.do(judge.judge(stop.feed(records)))
+            manifest = _manifest(plan, checked, request.shard, started).model_copy(
+                update={
+                    "load_seconds": round(load_seconds, 3),
+                    "judge_seconds": round(work.seconds, 3),
+                    "engine": engine_facts(judge.engine.info),
+                    "records_before": len(stored),
+                    "store": work.cost(),
+                    "engine_reopened": judge.reopened,
+                }
+            )
+            store.finish_shard(manifest, summarize)
+    return work.judged, damage, manifest
 
 
-def _work(
-    request: RunRequest, engine: Engine, store: RunStore, total: int, on_progress: Callable[[Progress], None]
-) -> float:
-    judge = Judge(engine, request.rubrics, request.settings)
-    clock = time.monotonic()
-    usage, done = Usage(), 0
-    on_progress(Progress("judging", 0, total))
-    try:
-        for verdict in judge.judge(_records(request)):
-            store.append(verdict)
-            usage, done = usage + verdict.usage, done + 1
-            on_progress(Progress("judging", done, total, time.monotonic() - clock, usage))
-    except EngineError as error:
-        raise EngineError(
-            f"{error.problem} {done} of {total} verdicts are stored in {request.out}.", hint=error.hint
-        ) from error
-    return time.monotonic() - clock
+def _seal(request: RunRequest, plan: Plan, checked: CheckedInput) -> None:
+    """Finishes a shard that has nothing to judge: an empty one, or one that was killed just before its last step."""
+    with closing(RunStore.create(request.out, plan, request.shard, command=request.command)) as store:
+        if request.shard not in store.done():
+            store.write_errors(_errors(checked))
+            store.finish_shard(_manifest(plan, checked, request.shard, datetime.now(UTC)), summarize)
+        elif store.complete and not (request.out / "summary.json").is_file():
+            store.write_summary(summarize(store.stored()))
+
+
+def open_judge(request: RunRequest) -> SteadyJudge:
+    """Opens the engine asked for. Raises EngineError, ConfigError or UsageError."""
+    return SteadyJudge(lambda: request.engine.open(request.model), request.rubrics, request.settings)
+
+
+def _errors(checked: CheckedInput) -> Iterator[dict[str, str | None]]:
+    return ({"where": bad.where, "id": bad.id, "problem": bad.problem} for bad in checked.refused)
 
 
 def _check_thinking(request: RunRequest) -> None:
@@ -222,24 +270,30 @@ def _check_thinking(request: RunRequest) -> None:
         )
 
 
-def _manifest(
-    plan: Plan, info: EngineInfo, started: datetime, load_seconds: float, judge_seconds: float, checked: CheckedInput
-) -> Manifest:
+def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime) -> Manifest:
     return Manifest(
         plan_digest=plan.digest,
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        load_seconds=round(load_seconds, 3),
-        judge_seconds=round(judge_seconds, 3),
-        engine={
-            "engine": info.engine,
-            "context_length": info.context_length,
-            "versions": dict(info.versions),
-            "options": dict(info.options),
-        },
+        load_seconds=0.0,
+        judge_seconds=0.0,
+        engine={"engine": plan.engine},
         packages=packages(),
         hardware=hardware(),
         environment=environment(),
-        records_judged=checked.good,
+        records_judged=checked.share,
         records_refused=len(checked.refused),
+        rank=shard.rank,
+        world_size=shard.world_size,
+        records_before=checked.share,
     )
+
+
+def engine_facts(info: EngineInfo) -> dict[str, Any]:
+    """What was opened, as the manifest keeps it."""
+    return {
+        "engine": info.engine,
+        "context_length": info.context_length,
+        "versions": dict(info.versions),
+        "options": dict(info.options),
+    }

@@ -1,55 +1,72 @@
-"""The run folder. One writer, append-only; never interprets a grade. Verdicts are readable at once, and forced to disk
-in groups.
+"""The run folder: what is written when, and what may be believed of it. Never interprets a grade.
 
 plan.json              what was asked; written first, never changed
-verdicts/<writer>.jsonl
-errors.jsonl           records that were not judged, and why
-manifest.json          facts observed; written at the end
-summary.json
-done/<rank>-of-<world> written last: its existence means that this part is complete
+command.json           how `run` was called, so that `retry` can ask again
+errors.jsonl           records that cannot be judged, and why
+verdicts/<rank>-of-<world>.<n>.jsonl    append-only segments, one writer each
+quarantine/            damaged lines of segments, set aside
+progress/              how far each shard is; advisory
+manifest*.json         facts observed, one file a shard
+summary.json           the numbers of a finished run
+done/<rank>-of-<world> written last: its existence means that this shard is complete
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from localjudge.disk import is_temporary, whole_file, write_once, write_whole
 from localjudge.errors import ResumeError, StoreError
-from localjudge.manifest import Manifest, Plan
+from localjudge.manifest import Manifest, Plan, ShardProgress
+from localjudge.segments import Damage, SegmentWriter
+from localjudge.shards import Shard
+from localjudge.stored import Stored
 from localjudge.verdicts import Verdict
 
-_WRITER = "00000-of-00001"
-SYNC_SECONDS = 0.5
-"""A verdict that comes this long after the latest sync, or later, brings the next; so does the end of the run."""
+WHOLE = Shard()
+_Made = TypeVar("_Made")
 
 
 class RunStore:
-    """A run folder, opened to write by `create` or to read by `open`."""
+    """A run folder, opened to write one shard by `create` or to read by `open`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shard: Shard = WHOLE, *, writable: bool = False) -> None:
         self.folder = folder
-        self._verdicts: IO[str] | None = None
-        self._errors: IO[str] | None = None
-        self._synced = time.monotonic()
+        self.shard = shard
+        self.seconds = 0.0
+        """Spent in `append` and `commit` so far."""
+        self._writable = writable
+        self._segment: SegmentWriter | None = None
 
     @classmethod
-    def create(cls, folder: Path, plan: Plan) -> RunStore:
-        """Starts a run. Raises ResumeError when the folder already holds one, StoreError when it cannot be written."""
-        cls.check_free(folder)
-        store = cls(folder)
-        try:
-            (folder / "verdicts").mkdir(parents=True, exist_ok=True)
-            _write_whole(folder / "plan.json", _pretty(plan))
-            store._verdicts = (folder / "verdicts" / f"{_WRITER}.jsonl").open("x", encoding="utf-8", newline="\n")
-            store._errors = (folder / "errors.jsonl").open("a", encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise _cannot("write", folder, error) from error
+    def create(
+        cls, folder: Path, plan: Plan, shard: Shard = WHOLE, *, command: Mapping[str, Any] | None = None
+    ) -> RunStore:
+        """Starts a run, or goes on with one of the same plan.
+
+        Raises ResumeError when the folder holds another run or anything else, StoreError when it cannot be written.
+        """
+        cls.check_folder(folder)
+        store = cls(folder, shard, writable=True)
+
+        def make() -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_once(folder / "plan.json", _pretty(plan.model_dump(mode="json")))
+            store.check_plan(plan)
+            if command is not None:
+                write_once(folder / "command.json", _pretty(command))
+            for name in ("verdicts", "progress", "done"):
+                (folder / name).mkdir(exist_ok=True)
+
+        store._written(make)
         return store
 
     @classmethod
@@ -60,58 +77,13 @@ class RunStore:
         return cls(folder)
 
     @staticmethod
-    def check_free(folder: Path) -> None:
-        """Raises ResumeError when the folder already holds a run, or anything else."""
+    def check_folder(folder: Path) -> bool:
+        """Whether the folder holds a run. Raises ResumeError when it holds anything else."""
         if (folder / "plan.json").exists():
-            raise ResumeError(f"{folder} already holds a run.", hint="Give another --out, or remove that folder.")
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            return True
+        if folder.exists() and (not folder.is_dir() or any(not is_temporary(entry.name) for entry in folder.iterdir())):
             raise ResumeError(f"{folder} is not an empty folder.", hint="Give another --out.")
-
-    def append(self, verdict: Verdict) -> None:
-        """Stores a verdict: readable when this returns, on disk with the next `sync`, which comes by itself."""
-        self._write_line(self._verdicts, verdict.model_dump_json(exclude_defaults=False))
-        if time.monotonic() - self._synced >= SYNC_SECONDS:
-            self.sync()
-
-    def sync(self) -> None:
-        """Forces to disk all that was stored."""
-        try:
-            for file in (self._verdicts, self._errors):
-                if file is not None:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise _cannot("write", self.folder, error) from error
-        self._synced = time.monotonic()
-
-    def append_error(self, where: str, record_id: str | None, problem: str) -> None:
-        """Notes a record that was not judged."""
-        line = {"where": where, "id": record_id, "problem": problem}
-        self._write_line(self._errors, json.dumps(line, ensure_ascii=False))
-
-    def finish(self, manifest: Manifest, summary: BaseModel) -> None:
-        """Seals the run: facts first, the marker last."""
-        self.sync()
-        try:
-            _write_whole(self.folder / "manifest.json", _pretty(manifest))
-            _write_whole(self.folder / "summary.json", _pretty(summary))
-            (self.folder / "done").mkdir(exist_ok=True)
-            _write_whole(self.folder / "done" / _WRITER, "")
-        except OSError as error:
-            raise _cannot("write", self.folder, error) from error
-        self.close()
-
-    def close(self) -> None:
-        """Forces to disk what is not there yet, and closes the files. Safe to call twice."""
-        if self._verdicts is not None and not self._verdicts.closed:
-            self.sync()
-        for file in (self._verdicts, self._errors):
-            if file is not None:
-                file.close()
-
-    @property
-    def complete(self) -> bool:
-        """Whether the run reached its end."""
-        return (self.folder / "done" / _WRITER).is_file()
+        return False
 
     def plan(self) -> Plan:
         """What was asked. Raises StoreError for a plan that cannot be read."""
@@ -121,52 +93,182 @@ class RunStore:
         except (OSError, ValidationError) as error:
             raise StoreError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
 
-    def verdicts(self) -> Iterator[Verdict]:
-        """All whole verdicts. A torn last line, left by a run that was killed, is passed over."""
-        for path in sorted((self.folder / "verdicts").glob("*.jsonl")):
-            with path.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if not line.endswith(b"\n"):
-                        break
-                    try:
-                        yield Verdict.model_validate_json(line)
-                    except ValidationError as error:
-                        raise StoreError(f"{path}:{number}: not a verdict ({error.errors()[0]['msg']}).") from error
+    def check_plan(self, asked: Plan) -> None:
+        """Raises ResumeError, with each field that differs, when the folder holds a run of another plan."""
+        differences = self.plan().differences(asked)
+        if differences:
+            lines = [f"  {field}: {there} there, {here} here" for field, there, here in differences]
+            first = f"{self.folder} already holds a run, and this command asks for another:"
+            last = "Give another --out, or ask the same again to go on with that run."
+            raise ResumeError("\n".join([first, *lines, last]))
 
-    def _write_line(self, file: IO[str] | None, line: str) -> None:
-        if file is None:
-            raise StoreError(f"{self.folder} is open to read only.")
+    def command(self) -> dict[str, Any]:
+        """How `run` was called. Raises StoreError when that is not known."""
+        path = self.folder / "command.json"
         try:
-            file.write(line + "\n")
-            file.flush()
+            held: dict[str, Any] = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
+        return held
+
+    def stored(self, shard: Shard | None = None) -> Stored:
+        """The verdicts there are now; of one shard's records, or of all. Raises StoreError."""
+        return Stored(self.folder / "verdicts", shard)
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Every judged record's verdict, once. Raises StoreError."""
+        return iter(self.stored())
+
+    def append(self, verdict: Verdict) -> tuple[str, ...]:
+        """Writes a verdict; returns the ids that are safe on disk since the last call. Raises StoreError."""
+        if not self._writable:
+            raise StoreError(f"{self.folder} is open to read only.")
+        payload = verdict.model_dump_json().encode("utf-8")
+
+        def write() -> tuple[str, ...]:
+            if self._segment is None:
+                self._segment = SegmentWriter(self.folder / "verdicts", self.shard.name)
+            return self._segment.append(verdict.id, payload)
+
+        return self._timed(write)
+
+    def commit(self) -> tuple[str, ...]:
+        """Puts on disk what waits, and returns its ids. Raises StoreError."""
+        segment = self._segment
+        return self._timed(segment.commit) if segment else ()
+
+    @property
+    def syncs(self) -> int:
+        """How many fsync calls acknowledged verdicts so far."""
+        return self._segment.syncs if self._segment else 0
+
+    def write_errors(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Notes the records that cannot be judged. Every shard finds the same ones; the first to come writes them."""
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        self._written(lambda: write_once(self.folder / "errors.jsonl", text.encode("utf-8")))
+
+    def quarantine(self, damage: Iterable[Damage]) -> list[Damage]:
+        """Sets damaged lines aside; returns those that were not known yet. Unfinished last lines are left."""
+        fresh = [entry for entry in damage if not entry.torn and not self.is_quarantined(entry)]
+        for entry in fresh:
+            self._written(partial(_set_aside, self._aside(entry), entry.data))
+        return fresh
+
+    def is_quarantined(self, damage: Damage) -> bool:
+        """Whether a run has met this damage already, and judged its record again."""
+        return self._aside(damage).exists()
+
+    def _aside(self, damage: Damage) -> Path:
+        return self.folder / "quarantine" / f"{damage.path.stem}.{damage.line}"
+
+    def note_progress(self, progress: ShardProgress) -> None:
+        """Tells `status` how far this shard is. Advisory: what cannot be written is passed over."""
+        with suppress(OSError):
+            path = self.folder / "progress" / f"{self.shard.name}.json"
+            temporary = path.with_suffix(".new")
+            temporary.write_text(progress.model_dump_json() + "\n", encoding="utf-8")
+            temporary.replace(path)
+
+    def progress(self) -> list[tuple[Shard, ShardProgress, float]]:
+        """What each shard last said of itself, and when, in seconds since 1970."""
+        found = []
+        for path in sorted((self.folder / "progress").glob("*.json")):
+            with suppress(OSError, ValidationError):
+                progress = ShardProgress.model_validate_json(path.read_bytes())
+                found.append((Shard(progress.rank, progress.world_size), progress, path.stat().st_mtime))
+        return found
+
+    def refused(self) -> int:
+        """How many records cannot be judged."""
+        with suppress(OSError):
+            return (self.folder / "errors.jsonl").read_bytes().count(b"\n")
+        return 0
+
+    def reopen_shard(self) -> None:
+        """Takes back that this shard is complete, because it is not."""
+        self._written(lambda: (self.folder / "done" / self.shard.name).unlink(missing_ok=True))
+
+    def finish_shard(self, manifest: Manifest, summarize: Callable[[Iterable[Verdict]], BaseModel]) -> None:
+        """Seals this shard: facts first, the marker last. The last shard of a run also writes the summary."""
+        self.close()
+        name = "manifest.json" if self.shard == WHOLE else f"manifest-{self.shard.name}.json"
+        done = self.folder / "done"
+
+        def seal() -> None:
+            write_whole(self.folder / name, _pretty(manifest.model_dump(mode="json")))
+            # Two last shards may each see the other one missing, and sum up only after both markers are there.
+            others = all((done / other.name).is_file() for other in self.shard.all() if other != self.shard)
+            if others:
+                self.write_summary(summarize(self.stored()))
+            write_whole(done / self.shard.name, b"")
+            if not others and self.complete:
+                self.write_summary(summarize(self.stored()))
+
+        self._written(seal)
+
+    def write_summary(self, summary: BaseModel) -> None:
+        """The numbers of the run, counted from its verdicts."""
+        self._written(lambda: write_whole(self.folder / "summary.json", _pretty(summary.model_dump(mode="json"))))
+
+    def close(self) -> None:
+        """Acknowledges what waits, as far as that can be, and closes the segment. Safe to call twice."""
+        if self._segment is not None:
+            with suppress(OSError):
+                self._segment.commit()
+            self._segment.close()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard of some world size reached its end."""
+        return any(shard.rank == 0 and set(shard.all()) <= self.done() for shard in self.done())
+
+    def done(self) -> set[Shard]:
+        """The shards that reached their end."""
+        names = (path.name for path in (self.folder / "done").glob("*-of-*"))
+        return {shard for shard in map(Shard.named, names) if shard is not None}
+
+    def _timed(self, write: Callable[[], _Made]) -> _Made:
+        start = time.perf_counter()
+        try:
+            return self._written(write)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def _written(self, write: Callable[[], _Made]) -> _Made:
+        try:
+            return write()
         except OSError as error:
-            raise _cannot("write", self.folder, error) from error
+            raise _cannot_write(self.folder, error) from error
+
+
+@contextmanager
+def written_to(path: Path) -> Iterator[BinaryIO]:
+    """`whole_file` with the store's errors."""
+    try:
+        with whole_file(path) as file:
+            yield file
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
     """Verdicts as a file of their own, whole or not at all. Raises StoreError when it cannot be written."""
-    try:
-        _write_whole(path, "".join(verdict.model_dump_json() + "\n" for verdict in verdicts))
-    except OSError as error:
-        raise _cannot("write", path, error) from error
+    with written_to(path) as file:
+        for verdict in verdicts:
+            file.write(verdict.model_dump_json().encode("utf-8") + b"\n")
 
 
-def _pretty(model: BaseModel) -> str:
-    return json.dumps(model.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+def _set_aside(path: Path, data: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, data)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """A file that is either absent or whole: temporary name, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _pretty(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
 
 
-def _cannot(verb: str, folder: Path, error: OSError) -> StoreError:
+def _cannot_write(place: Path, error: OSError) -> StoreError:
     return StoreError(
-        f"cannot {verb} {folder}: {error.strerror or error}.",
-        hint="Check space and permissions; nothing stored is lost.",
+        f"cannot write {place}: {error.strerror or error}.",
+        hint="Check space and permissions; what is stored stays, and the same command goes on from there.",
     )

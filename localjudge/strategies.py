@@ -18,6 +18,7 @@ from localjudge.rubric import Indicator, Rubric
 from localjudge.rules import Rules
 from localjudge.verdicts import (
     NOT_APPLICABLE,
+    POLARITY_LABELS,
     READ_LABELS,
     Answer,
     Grade,
@@ -59,9 +60,8 @@ class Settings:
     """Cascade: where a read alone is too uncertain to decide."""
     doubt_budget: int | None = None
     """Cascade: thinking tokens for an indicator whose stages leave a doubt; None leaves the doubt alone."""
-    orders: Literal[1, 2] = 2
-    """Reads of an indicator: one, or two that show its examples in either order and are averaged. The order sways a
-    small model as much as the message does; the average is free of it."""
+    orders: Literal[1, 2] = 1
+    """Reads of an indicator: one, or two that show its examples in either order and are averaged."""
     calibration: Calibration | None = None
     """What makes probabilities of the reads' margins; None leaves them uncalibrated."""
     rules: Rules = "on"
@@ -111,7 +111,7 @@ class Case(ABC):
 
     def polarity_request(self, reason: str, name: str) -> Request:
         """Asks what a reason says, seen alone: without the record, the indicator or the score."""
-        return self._request(name, (self._prompts.polarity(reason),), 1, choices=READ_LABELS)
+        return self._request(name, (self._prompts.polarity(reason),), 1, choices=POLARITY_LABELS)
 
     def read_stage(
         self, completions: Sequence[Completion], name: StageName, indicator: Indicator | None = None

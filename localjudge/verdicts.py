@@ -51,8 +51,10 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-READ_LABELS = ("符合", "违反", "无关")
+READ_LABELS = ("是", "否", "无")
 """The words a read chooses between: met, not met, does not apply. Their first tokens must differ."""
+POLARITY_LABELS = ("符合", "违反", "无关")
+"""The same for the question what a reason says."""
 MIN_LABEL_MASS = 0.5
 """Below this share of the next-token probability on the three labels, the model was not answering the question."""
 

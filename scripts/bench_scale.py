@@ -30,9 +30,10 @@ from bench_setting import EXAMPLES, print_figures, tiny_model
 from localjudge.engine_choice import EngineChoice
 from localjudge.offline import go_offline
 from localjudge.rubric import builtin_rubrics
-from localjudge.run import Progress, RunRequest, RunResult, execute
+from localjudge.run import RunRequest, RunResult, execute
 from localjudge.strategies import Settings
 from localjudge.weights import resolve
+from localjudge.work import Progress
 
 EXAM = Path(__file__).parents[1] / "localjudge" / "exams" / "dev.jsonl"
 SETTLED = 5000
@@ -102,6 +103,7 @@ class Watch:
         """Rates over the whole run, its parts in seconds, growth of memory, evenness of the pace."""
         ended, cpu = time.perf_counter(), time.process_time() - self._cpu
         total = ended - self._started
+        assert result.summary is not None, "one shard is the whole run"
         records, usage = result.summary.records, result.summary.usage
         loading, judging = self._marks["loading"], self._marks["judging"]
         judged = self._samples[-1][1]

@@ -15,7 +15,7 @@ from localjudge.engines.driver import TokenEngine
 from localjudge.offline import go_offline
 from localjudge.prompts import Prompts
 from localjudge.records import Record, read_records
-from localjudge.registry import demo_models, load_models
+from localjudge.registry import find_model, load_models
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.weights import pull_any, resolve
@@ -25,9 +25,9 @@ EXAMPLES = ROOT / "examples"
 
 
 def open_bench_engine(model: str | None, **options: Any) -> TokenEngine:
-    """vLLM on a model by name or folder; without one, on the demo model, fetched if need be."""
+    """vLLM on a model by name or folder; without one, on the 0.5B model, fetched if need be."""
     if model is None:
-        model = pull_any(demo_models(), report=lambda line: print(line, file=sys.stderr)).name
+        model = pull_any((find_model(SMALL, load_models()),), report=lambda line: print(line, file=sys.stderr)).name
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     go_offline()
     local = resolve(model, load_models())

@@ -61,7 +61,7 @@ def test_a_faulty_record_can_be_skipped_and_is_noted(tmp_path: Path, case: str) 
     (noted,) = [json.loads(text) for text in (out / "errors.jsonl").read_text(encoding="utf-8").splitlines()]
     assert (noted["where"], noted["id"]) == (f"{path}:2", name or None)
     assert problem.partition(" '")[0] in noted["problem"] or case == "no object"
-    verdicts = (out / "verdicts" / "00000-of-00001.jsonl").read_text(encoding="utf-8").splitlines()
+    verdicts = (out / "verdicts" / "00000-of-00001.0001.jsonl").read_text(encoding="utf-8").splitlines()
     assert sorted(json.loads(text)["id"] for text in verdicts) == ["good", "other"]
 
 
@@ -95,11 +95,13 @@ def test_a_record_longer_than_the_context_is_kept_and_warned_of(tmp_path: Path) 
 # What else cannot be
 
 
-def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path, good: Path) -> None:
+def test_a_folder_that_holds_another_run_is_refused_with_what_differs(tmp_path: Path, good: Path) -> None:
     assert call("run", good, *FAKE, "--out", tmp_path / "out").exit_code == 0
-    again = call("run", good, *FAKE, "--out", tmp_path / "out")
-    assert (again.exit_code, len(again.stderr.splitlines())) == (3, 1)
+    again = call("run", good, *FAKE, "--out", tmp_path / "out", "--seed", "3", "--strategy", "joint")
+    assert (again.exit_code, again.stdout) == (3, "")
     assert "already holds a run" in again.stderr
+    assert "  strategy: explain there, joint here" in again.stderr.splitlines()
+    assert "  seed: 0 there, 3 here" in again.stderr.splitlines()
 
 
 def test_an_unknown_model_is_answered_with_the_nearest_names(tmp_path: Path, good: Path) -> None:

@@ -26,6 +26,8 @@ GROUND = {
     "registry": "errors strict_yaml",
     "gpus": "errors strict_yaml",
     "offline": "errors",
+    "disk": "",
+    "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
     "gguf": "",
@@ -77,10 +79,16 @@ QUESTIONS = {
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
     "manifest": "records",
-    "store": "errors manifest verdicts",
+    "segments": "disk",
+    "stored": "errors segments shards verdicts",
+    "store": "disk errors manifest segments shards stored verdicts",
+    "stop": "errors",
+    "work": "errors manifest stop store verdicts",
+    "recovery": "engines.base errors judge records rubric strategies verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
-    "run": "checks engine_choice engines.base errors judge manifest prompts records rubric stats store strategies "
-    "verdicts weights",
+    "run": "checks engine_choice engines.base errors manifest prompts records recovery rubric segments shards stats "
+    "stop store stored strategies verdicts weights work",
+    "retry": "errors records rubric run stats stop store stored verdicts work",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
@@ -89,20 +97,25 @@ RUNS = {
 READING = {
     "stats": "records verdicts",
     "exam": "errors records rubric verdicts",
-    "report": "calibration exam stats",
+    "status": "manifest store",
+    "export": "errors stored verdicts",
+    "report": "calibration exam stats status",
 }
 # Front door.
 DOOR = {
     "machine": "offline registry weights",
     "agent": "engine_choice errors judge offline records rubric",
-    "cli": "cli_calibrate cli_exam cli_machine cli_models cli_plan cli_results cli_rubrics cli_run errors",
+    "cli": "cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_results cli_resume cli_rubrics "
+    "cli_run errors",
     "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies "
     "strict_yaml weights",
-    "cli_progress": "run",
-    "cli_results": "cli_options decisions errors report stats store",
-    "cli_run": "cli_options cli_progress cli_results errors offline records registry run weights",
-    "cli_calibrate": "calibrate calibration cli_options errors exam labelled offline prompts records report strategies",
+    "cli_progress": "run work",
+    "cli_results": "cli_options decisions errors report stats store stored",
+    "cli_export": "cli_results export store",
+    "cli_run": "cli_options cli_progress cli_results errors offline registry run shards stop weights",
+    "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
+    "cli_calibrate": "calibrate calibration cli_options errors exam labelled offline prompts records report strategies",
     "cli_models": "errors registry weights",
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
@@ -143,10 +156,10 @@ IMPORTERS = {
     "ray": "",
     "numpy": "gguf",
     "sklearn": "calibrate",
-    "click": "cli cli_calibrate cli_exam cli_machine cli_models cli_options cli_plan cli_progress cli_results "
-    "cli_rubrics cli_run",
+    "click": "cli cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_progress "
+    "cli_results cli_resume cli_rubrics cli_run",
     "rich": "cli_progress report",
-    "pyarrow": "rows",
+    "pyarrow": "export rows",
     "huggingface_hub": "hubs",
     "modelscope": "hubs",
     "gguf": "gguf",

@@ -15,11 +15,12 @@ from localjudge.errors import EngineError, InputError, ResumeError, UsageError
 from localjudge.records import TaskType
 from localjudge.registry import load_models
 from localjudge.rubric import Rubric, load_rubric
-from localjudge.run import BAD_RECORDS_SHOWN, Progress, RunRequest, check_input, execute
+from localjudge.run import BAD_RECORDS_SHOWN, RunRequest, check_input, execute
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
 from localjudge.verdicts import Unscored
 from localjudge.weights import LocalModel
+from localjudge.work import Progress
 
 SECRETS: dict[str, Any] = {
     "message": "绝密消息甲",
@@ -227,11 +228,17 @@ def test_one_id_in_two_files_is_a_duplicate(tmp_path: Path, write: Any) -> None:
         )
 
 
-def test_a_folder_that_holds_a_run_is_refused_before_the_input_is_read(tmp_path: Path, write: Any) -> None:
-    execute(request(write(record("a")), tmp_path / "out"))
+@pytest.mark.parametrize("fields", [{"settings": Settings(seed=1)}, {"limit": 1}, {"on_bad_input": "skip"}])
+def test_a_folder_that_holds_another_run_is_refused_and_left_alone(
+    tmp_path: Path, write: Any, fields: dict[str, Any]
+) -> None:
+    path = write(record("a"), record("b"))
+    execute(request(path, tmp_path / "out"))
     before = content(tmp_path / "out")
-    with pytest.raises(ResumeError):
-        execute(request(tmp_path / "missing.jsonl", tmp_path / "out"))
+    with pytest.raises(ResumeError, match="already holds a run"):
+        execute(request(path, tmp_path / "out", **fields))
+    with pytest.raises(ResumeError, match="input_digest"):
+        execute(request(write(record("a"), record("c"), name="other.jsonl"), tmp_path / "out"))
     assert content(tmp_path / "out") == before
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from command_line import ROOT, line
 
 from localjudge.engines import open_engine
 from localjudge.engines.base import Message, Part, Request
@@ -22,12 +28,17 @@ GOOD = '{"reason":"语气得体","score":1}'
 class Misbehaving(ThreadingHTTPServer):
     """Answers as vLLM does, except for the statuses queued in `troubles` and where it ignores the constraint."""
 
-    def __init__(self, encoder: ChatEncoder) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, encoder: ChatEncoder, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.encoder = encoder
         self.troubles: list[int] = []
         self.obeys = True
+        self.awake = threading.Event()
         self.completions = 0
+        self.hangs = 0
+        """So many completions that come next are never answered."""
+        self.pause = ""
+        """What a busy answer says of when to come back."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,6 +61,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(404, {})
             return
         self.server.completions += 1
+        if self.server.hangs:
+            self.server.hangs -= 1
+            self.server.awake.wait(60)
+            return
         if self.server.troubles:
             status = self.server.troubles.pop(0)
             if status == 0:
@@ -67,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
         payload = json.dumps(data).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(payload)))
+        if self.server.pause and status in (429, 503):
+            self.send_header("retry-after", self.server.pause)
         self.end_headers()
         self.wfile.write(payload)
 
@@ -77,6 +94,7 @@ def server(tiny_model: Path) -> Iterator[Misbehaving]:
     thread = threading.Thread(target=misbehaving.serve_forever, daemon=True)
     thread.start()
     yield misbehaving
+    misbehaving.awake.set()
     misbehaving.shutdown()
     misbehaving.server_close()
 
@@ -122,3 +140,62 @@ def test_a_server_that_ignores_the_constraint_is_refused_at_the_start(server: Mi
 def test_nothing_listening_is_one_clear_error(tiny_model: Path) -> None:
     with pytest.raises(EngineError, match="did not answer"):
         open_engine("server", tiny_model, name="judge", server_url="http://127.0.0.1:9", options={"tries": 2})
+
+
+def test_a_server_that_is_gone_and_comes_back_loses_nothing(tiny_model: Path) -> None:
+    first = Misbehaving(ChatEncoder(tiny_model))
+    threading.Thread(target=first.serve_forever, daemon=True).start()
+    with open_engine("server", tiny_model, name="judge", server_url=url(first)) as engine:
+        first.troubles = [0] * 40
+        for number in range(8):
+            engine.submit(question(str(number)))
+        time.sleep(0.2)
+        first.shutdown()
+        first.server_close()
+        time.sleep(2)
+        second = Misbehaving(first.encoder, first.server_address[1])
+        threading.Thread(target=second.serve_forever, daemon=True).start()
+        found: list[str] = []
+        while engine.in_flight:
+            found += [completion.text for completion in engine.poll()]
+        assert found == [GOOD] * 8
+        second.shutdown()
+        second.server_close()
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(server: Misbehaving, tiny_model: Path) -> None:
+    with open_engine("server", tiny_model, name="judge", server_url=url(server)) as engine:
+        server.troubles, server.pause = [429], "2"
+        start = time.monotonic()
+        (completion,) = engine.generate([question("a")])
+        assert completion.text == GOOD
+        assert time.monotonic() - start >= 2
+
+
+def test_a_hung_request_times_out_and_is_tried_again(server: Misbehaving, tiny_model: Path) -> None:
+    with open_engine("server", tiny_model, name="judge", server_url=url(server), options={"timeout": 1}) as engine:
+        server.hangs = 2
+        assert [completion.text for completion in engine.generate([question("a")])] == [GOOD]
+        server.hangs = 3
+        with pytest.raises(EngineError, match="did not answer in 3 tries"):
+            engine.generate([question("b")])
+
+
+def test_a_process_told_to_stop_does_not_wait_for_a_server_that_hangs(
+    server: Misbehaving, tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(line("甲"))
+    arguments = ["run", "in.jsonl", "--out", "out", "--model", str(tiny_model), "--grace", "1"]
+    command = [sys.executable, "-m", "localjudge", *arguments, "--engine", "server", "--server-url", url(server)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    deadline = time.monotonic() + 60
+    while server.completions < 1 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    server.hangs = 1000
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    start = time.monotonic()
+    _, told = process.communicate(timeout=30)
+    assert (process.returncode, time.monotonic() - start < 5) == (75, True), told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from localjudge.errors import ResumeError, StoreError
 from localjudge.manifest import Manifest, ModelPlan, Plan, RubricPlan
+from localjudge.segments import seal
+from localjudge.shards import Shard
 from localjudge.stats import summarize
 from localjudge.store import RunStore
 from localjudge.verdicts import Grade, Unscored, Verdict
@@ -69,7 +72,7 @@ def verdict(name: str = "r1", **fields: Any) -> Verdict:
     return Verdict(**values | fields)
 
 
-def segment(folder: Path, name: str = "00000-of-00001") -> Path:
+def segment(folder: Path, name: str = "00000-of-00001.0001") -> Path:
     return folder / "verdicts" / f"{name}.jsonl"
 
 
@@ -78,9 +81,9 @@ def test_a_whole_run_is_written_and_read_back(tmp_path: Path) -> None:
     written = [verdict("一"), verdict("二", extra={"来源": [1.5, None]})]
     for each in written:
         store.append(each)
-    store.append_error("in.jsonl:3", None, "not JSON")
+    store.write_errors([{"where": "in.jsonl:3", "id": None, "problem": "not JSON"}])
     assert not store.complete
-    store.finish(MANIFEST, summarize(written))
+    store.finish_shard(MANIFEST, summarize)
 
     read = RunStore.open(tmp_path / "deep" / "run")
     assert read.complete
@@ -93,7 +96,7 @@ def test_a_whole_run_is_written_and_read_back(tmp_path: Path) -> None:
         "manifest.json",
         "plan.json",
         "summary.json",
-        "verdicts/00000-of-00001.jsonl",
+        "verdicts/00000-of-00001.0001.jsonl",
     ]
     assert json.loads((read.folder / "errors.jsonl").read_text(encoding="utf-8")) == {
         "where": "in.jsonl:3",
@@ -124,12 +127,34 @@ def test_each_verdict_is_one_line_of_readable_utf8(tmp_path: Path) -> None:
     assert list(RunStore.open(tmp_path).verdicts()) == [with_breaks]
 
 
-def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:
     RunStore.create(tmp_path, PLAN).close()
     before = (tmp_path / "plan.json").read_bytes()
-    with pytest.raises(ResumeError, match="already holds a run"):
-        RunStore.create(tmp_path, PLAN.model_copy(update={"seed": 1}))
+    other = {"seed": 1, "model": ModelPlan(name="fake", digest="a" * 64), "rubrics": {}}
+    with pytest.raises(ResumeError, match="already holds a run") as caught:
+        RunStore.create(tmp_path, PLAN.model_copy(update=other))
+    for told in (
+        "seed: 0 there, 1 here",
+        "model.digest:  there, aaaaaaaaaaaa... here",
+        "rubrics.push.ref: p@1.0.0 there",
+    ):
+        assert told in str(caught.value)
     assert (tmp_path / "plan.json").read_bytes() == before
+
+
+def test_the_same_plan_goes_on_in_a_segment_of_its_own(tmp_path: Path) -> None:
+    for name in ("r1", "r2"):
+        store = RunStore.create(tmp_path, PLAN)
+        store.append(verdict(name))
+        store.close()
+    assert len(list((tmp_path / "verdicts").iterdir())) == 2
+    assert [each.id for each in RunStore.open(tmp_path).verdicts()] == ["r1", "r2"]
+
+
+def test_what_a_killed_beginning_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / ".plan.json.0123456789ab.unfinished").write_bytes(b'{"half')
+    RunStore.create(tmp_path, PLAN).close()
+    assert RunStore.open(tmp_path).plan() == PLAN
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".hidden"])
@@ -144,7 +169,7 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "run"
     file.write_text("mine", encoding="utf-8")
     with pytest.raises(ResumeError):
-        RunStore.check_free(file)
+        RunStore.check_folder(file)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -171,36 +196,75 @@ def test_a_run_opened_to_read_cannot_be_written(tmp_path: Path) -> None:
         RunStore.open(tmp_path).append(verdict())
 
 
-def test_a_segment_torn_at_any_byte_gives_its_whole_verdicts(tmp_path: Path) -> None:
-    store = RunStore.create(tmp_path, PLAN)
-    for number in range(3):
-        store.append(verdict(f"r{number}"))
-    store.close()
-    data = segment(tmp_path).read_bytes()
-    for cut in range(0, len(data) + 1, 7):
-        segment(tmp_path).write_bytes(data[:cut])
-        assert len(list(RunStore.open(tmp_path).verdicts())) == data[:cut].count(b"\n")
-
-
-def test_a_torn_segment_hides_no_other_writers_verdicts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", [b"{}\n", b"garbage\n", b"\xff\n", b"\n"])
+def test_a_damaged_line_is_named_set_aside_and_hides_no_other(tmp_path: Path, line: bytes) -> None:
     store = RunStore.create(tmp_path, PLAN)
     store.append(verdict("r1"))
     store.close()
     whole = segment(tmp_path).read_bytes()
-    segment(tmp_path).write_bytes(whole + whole[:40])
-    segment(tmp_path, "00001-of-00002").write_bytes(whole.replace(b"r1", b"r2"))
-    assert [each.id for each in RunStore.open(tmp_path).verdicts()] == ["r1", "r2"]
+    other = RunStore.create(tmp_path, PLAN)
+    other.append(verdict("r2"))
+    other.close()
+    segment(tmp_path).write_bytes(whole + line + whole[:40])
+    stored = RunStore.open(tmp_path).stored()
+    assert [each.id for each in stored] == ["r1", "r2"]
+    assert [(entry.line, entry.torn) for entry in stored.damage] == [(2, False), (3, True)]
+    assert str(stored.damage[0]).endswith("00000-of-00001.0001.jsonl:2: damaged")
+    assert [entry.line for entry in store.quarantine(stored.damage)] == [2]
+    assert store.quarantine(stored.damage) == []
+    assert (tmp_path / "quarantine" / "00000-of-00001.0001.2").read_bytes() == line[:-1]
 
 
-@pytest.mark.parametrize("line", [b"{}\n", b"garbage\n", b"\xff\n", b"\n"])
-def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
-    store = RunStore.create(tmp_path, PLAN)
-    store.append(verdict())
-    store.close()
-    with segment(tmp_path).open("ab") as file:
-        file.write(line)
-    with pytest.raises(StoreError, match=r"00000-of-00001\.jsonl:2: not a verdict"):
+def test_of_two_verdicts_on_a_record_the_fuller_one_stays_whatever_their_order(tmp_path: Path) -> None:
+    poor = verdict("r1", detail=verdict().detail[1:], scored=0, total_score=0)
+    fair, same = verdict("r1"), verdict("r1", extra={"b": 1})
+    kept = set()
+    for number, order in enumerate(itertools.permutations([poor, fair, same])):
+        folder = tmp_path / str(number)
+        for each in order:
+            store = RunStore.create(folder, PLAN)
+            store.append(each)
+            store.close()
+        stored = RunStore.open(folder).stored()
+        (only,) = stored
+        kept.add(only.model_dump_json())
+        assert (len(stored), stored.duplicates) == (1, 2)
+    assert len(kept) == 1
+    assert kept <= {fair.model_dump_json(), same.model_dump_json()}
+
+
+def test_a_verdict_of_another_version_is_named(tmp_path: Path) -> None:
+    RunStore.create(tmp_path, PLAN).close()
+    segment(tmp_path).write_bytes(seal(b'{"id":"r1","score":3}'))
+    with pytest.raises(StoreError, match=r"0001\.jsonl: record 'r1': not a verdict"):
         list(RunStore.open(tmp_path).verdicts())
+
+
+def test_a_run_is_complete_once_every_shard_of_one_world_is(tmp_path: Path) -> None:
+    for rank, complete in ((1, False), (0, True)):
+        store = RunStore.create(tmp_path, PLAN, Shard(rank, 2))
+        store.append(verdict(f"r{rank}"))
+        assert not (tmp_path / "summary.json").exists()
+        store.finish_shard(MANIFEST, summarize)
+        assert store.complete is complete
+    assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["records"] == 2
+    RunStore.create(tmp_path, PLAN, Shard(2, 3)).reopen_shard()
+    assert RunStore.open(tmp_path).complete
+
+
+def test_a_shard_reads_what_other_worlds_left_and_skips_its_fellows(tmp_path: Path) -> None:
+    shards = [Shard(0, 2), Shard(1, 2), Shard(0, 3)]
+    for shard in shards:
+        store = RunStore.create(tmp_path, PLAN, shard)
+        for number in range(20):
+            if shard.holds(f"r{number}"):
+                store.append(verdict(f"r{number}"))
+        store.close()
+    whole = RunStore.open(tmp_path).stored()
+    assert len(whole) == 20
+    own = RunStore.open(tmp_path).stored(Shard(0, 2))
+    assert {each.id for each in own} == {f"r{number}" for number in range(20) if Shard(0, 2).holds(f"r{number}")}
+    assert {path.name[:14] for path in own.lines} == {"00000-of-00002", "00000-of-00003"}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"engine":"fake"}'])

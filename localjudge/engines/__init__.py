@@ -46,7 +46,7 @@ def open_engine(
     if model_folder is None and kind == "fake":
         from localjudge.engines.fake import FakeEngine
 
-        return FakeEngine(keep_seen=False)
+        return FakeEngine(delay=float(str(chosen.get("delay", 0))), keep_seen=False)
     if model_folder is None:
         raise UsageError(f"engine {kind} needs a model.", hint="Give --model NAME or --model PATH.")
 

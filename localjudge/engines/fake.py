@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -16,14 +17,21 @@ Script = Callable[[Request], Completion]
 
 
 class FakeEngine(Engine):
-    """Answers each request by `script`, one per `poll`. Token counts are characters of text."""
+    """Answers each request by `script`, one per `poll`, after `delay` seconds. Token counts are characters of text."""
 
     def __init__(
-        self, script: Script | None = None, *, capacity: int = 64, context_length: int = 32768, keep_seen: bool = True
+        self,
+        script: Script | None = None,
+        *,
+        capacity: int = 64,
+        context_length: int = 32768,
+        delay: float = 0.0,
+        keep_seen: bool = True,
     ) -> None:
         self.info = EngineInfo(engine="fake", model="fake", context_length=context_length)
         self._script = script or made_up
         self._capacity = capacity
+        self._delay = delay
         self._queue: deque[Request] = deque()
         self.seen: list[Request] = []
         """Every request submitted, in order; empty unless `keep_seen`, since it grows with the input."""
@@ -46,6 +54,8 @@ class FakeEngine(Engine):
         if not self._queue:
             return []
         request = self._queue.popleft()
+        if self._delay:
+            time.sleep(self._delay)
         if self.count_tokens(request.messages) + request.max_tokens > self.info.context_length:
             return [Completion(request.id, "", "too_long", error="does not fit")]
         return [self._script(request)]

@@ -72,7 +72,12 @@ class HFBackend(Backend):
             alike = _kind(request) == _kind(first)
             (batch if alike and len(batch) < self._batch else kept).append(request)
         self._waiting = kept
-        return self._run(batch)
+        try:
+            return self._run(batch)
+        except Exception as error:  # torch raises whatever its parts raise
+            raise EngineError(
+                f"transformers stopped: {str(error).splitlines()[0] if str(error) else error!r}"
+            ) from error
 
     def close(self) -> None:
         self._processors.clear()
@@ -88,24 +93,19 @@ class HFBackend(Backend):
         ends = [self._eos_id, *batch[0].stop_ids]
         if batch[0].choice_ids:
             return self._read(batch, ids, mask)
-        try:
-            with torch.inference_mode():
-                output = self._model.generate(
-                    input_ids=ids.to(self._model.device),
-                    attention_mask=mask.to(self._model.device),
-                    max_new_tokens=batch[0].max_tokens,
-                    do_sample=False,
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                    eos_token_id=ends,
-                    pad_token_id=self._pad_id,
-                    logits_processor=self._constraint(batch[0].schema),
-                )
-        except Exception as error:
-            raise EngineError(
-                f"transformers stopped: {str(error).splitlines()[0] if str(error) else error!r}"
-            ) from error
+        with torch.inference_mode():
+            output = self._model.generate(
+                input_ids=ids.to(self._model.device),
+                attention_mask=mask.to(self._model.device),
+                max_new_tokens=batch[0].max_tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                eos_token_id=ends,
+                pad_token_id=self._pad_id,
+                logits_processor=self._constraint(batch[0].schema),
+            )
         return [
             self._completed(request, row[width:].tolist(), ends) for request, row in zip(batch, output, strict=True)
         ]

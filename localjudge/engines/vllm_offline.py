@@ -61,6 +61,7 @@ class VLLMOffline(Backend):
         self._engine = self.llm.llm_engine
         self._eos_id = eos_id
         self._reads: dict[str, tuple[int, ...]] = {}
+        self._refused: list[TokenCompletion] = []
         self.capacity = int(resolved["max_num_seqs"]) * (1 + _WAITING_PER_RUNNING)
         self.info = EngineInfo(
             engine="vllm",
@@ -77,7 +78,8 @@ class VLLMOffline(Backend):
             if request.choice_ids:
                 self._reads[request.id] = request.choice_ids
         except Exception as error:
-            raise EngineError(f"vLLM refused request {request.id}: {_first_line(error)}") from error
+            problem = f"vLLM refused the request: {_first_line(error)}"
+            self._refused.append(TokenCompletion(request.id, (), "error", error=problem))
 
     def sampling(self, request: TokenRequest) -> Any:
         """The vLLM sampling parameters of a generation: greedy, seeded, nothing left to the model's own defaults."""
@@ -96,6 +98,9 @@ class VLLMOffline(Backend):
         )
 
     def step(self) -> list[TokenCompletion]:
+        if self._refused:
+            refused, self._refused = self._refused, []
+            return refused
         try:
             outputs = self._engine.step()
         except Exception as error:

@@ -6,9 +6,10 @@ Prompts go as token ids, encoded here, so that the server's own template and tok
 from __future__ import annotations
 
 import random
-import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import httpx
@@ -21,6 +22,12 @@ from localjudge.errors import EngineError
 
 _PROBE_SCHEMA = '{"enum":["qxz71","wvk04"]}'
 """Two answers that no model would give unasked."""
+_OPENING_TRIES = 6
+"""At the start nobody waits a minute to learn of a mistyped port."""
+_HANGS = 3
+"""A request that runs into its timeout this often hangs, whatever the server does for others."""
+_LONGEST_WAIT = 60.0
+"""What a server may ask for in Retry-After, in seconds."""
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -33,8 +40,9 @@ class ServerSettings:
     concurrency: int = 64
     timeout: float = 300.0
     """For one request; a hung one counts as failed and is tried again."""
-    tries: int = 8
-    """At most this many sends of one request, with waits of 0.5 s doubling up to 20 s between them."""
+    tries: int = 14
+    """At most this many sends of one request, with waits of 0.5 s doubling up to 20 s between them: a server that is
+    gone for a minute is waited for."""
 
 
 class VLLMServer(Backend):
@@ -57,6 +65,8 @@ class VLLMServer(Backend):
         )
         self._eos_id = encoder.eos_id
         self._backoff = random.Random(0)
+        self._closed = threading.Event()
+        self._tries = min(settings.tries, _OPENING_TRIES)
         self.capacity = settings.concurrency
         try:
             self._served, context = self._served_model()
@@ -65,8 +75,12 @@ class VLLMServer(Backend):
         except BaseException:
             self._client.close()
             raise
-        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="server")
-        self._running: dict[Future[TokenCompletion], str] = {}
+        self._tries = settings.tries
+        self._waiting: SimpleQueue[TokenRequest] = SimpleQueue()
+        self._finished: SimpleQueue[TokenCompletion | BaseException] = SimpleQueue()
+        # Daemons: a process that was asked to stop does not wait for a server that hangs.
+        for _ in range(settings.concurrency):
+            threading.Thread(target=self._work, daemon=True).start()
         self.info = EngineInfo(
             engine="server",
             model=name,
@@ -76,18 +90,30 @@ class VLLMServer(Backend):
         )
 
     def add(self, request: TokenRequest) -> None:
-        self._running[self._pool.submit(self._complete, request)] = request.id
+        self._waiting.put(request)
 
     def step(self) -> list[TokenCompletion]:
-        finished, _ = wait(self._running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            del self._running[future]
-        return [future.result() for future in finished]
+        completions = [self._finished.get()]
+        with suppress(Empty):
+            while True:
+                completions.append(self._finished.get_nowait())
+        for completion in completions:
+            if isinstance(completion, BaseException):
+                raise completion
+        return [completion for completion in completions if isinstance(completion, TokenCompletion)]
 
     def close(self) -> None:
-        if hasattr(self, "_pool"):
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closed.set()
         self._client.close()
+
+    def _work(self) -> None:
+        while not self._closed.is_set():
+            with suppress(Empty):
+                request = self._waiting.get(timeout=1.0)
+                try:
+                    self._finished.put(self._complete(request))
+                except BaseException as error:
+                    self._finished.put(error)
 
     def _complete(self, request: TokenRequest) -> TokenCompletion:
         body: dict[str, Any] = {
@@ -130,21 +156,23 @@ class VLLMServer(Backend):
         )
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        problem = ""
-        for attempt in range(self._settings.tries):
+        problem, asked_pause, hangs, attempt = "", 0.0, 0, 0
+        while attempt < self._tries and hangs < _HANGS and not self._closed.is_set():
             if attempt:
-                pause = min(20.0, 0.5 * 2 ** (attempt - 1))
-                time.sleep(pause * self._backoff.uniform(0.5, 1.0))
+                pause = min(20.0, 0.5 * 2 ** (attempt - 1)) * self._backoff.uniform(0.5, 1.0)
+                self._closed.wait(max(pause, asked_pause))
+            attempt += 1
             try:
                 response = self._client.request(method, path, json=body)
             except httpx.HTTPError as error:
-                problem = f"{type(error).__name__}: {error}".strip(": ")
+                hangs += isinstance(error, httpx.ReadTimeout)
+                problem, asked_pause = f"{type(error).__name__}: {error}".strip(": "), 0.0
                 continue
             if response.status_code not in _RETRIED:
                 return response
-            problem = _problem(response)
+            problem, asked_pause = _problem(response), _retry_after(response)
         raise EngineError(
-            f"server {self._settings.url} did not answer in {self._settings.tries} tries ({problem}).",
+            f"server {self._settings.url} did not answer in {attempt} tries ({problem}).",
             hint="Check that it runs; `localjudge serve MODEL` starts one.",
         )
 
@@ -202,6 +230,12 @@ def _choice_logprobs(choice: dict[str, Any], asked: tuple[int, ...]) -> tuple[fl
             "the server does not return the log-probabilities that a read asks for.",
             hint="Use vLLM 0.32 or newer, or --strategy explain.",
         ) from error
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds that the server asks to be left alone; 0 where it says nothing, or gives a date."""
+    text = response.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_WAIT) if text.isdigit() else 0.0
 
 
 def _problem(response: httpx.Response) -> str:

@@ -1,0 +1,67 @@
+"""Asks a run's unscored indicators once more, and nothing else; what has a score keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+
+from localjudge.errors import ResumeError
+from localjudge.records import TaskType
+from localjudge.rubric import Rubric
+from localjudge.run import RunRequest, RunResult, open_judge, prepare, records_of
+from localjudge.stats import summarize
+from localjudge.stop import Stop
+from localjudge.store import RunStore
+from localjudge.stored import Stored
+from localjudge.verdicts import Verdict
+from localjudge.work import Progress, Work
+
+
+def retry(request: RunRequest, on_progress: Callable[[Progress], None] = lambda _: None) -> RunResult:
+    """Judges again what has no score in the run at `request.out`. `judged` of the result counts records that gained.
+
+    Raises what `execute` raises, and ResumeError where there is no run.
+    """
+    with Stop(request.grace, request.time_limit) as stop:
+        if not RunStore.check_folder(request.out):
+            raise ResumeError(f"{request.out} holds no run.", hint="`localjudge run` begins one.")
+        checked, plan = prepare(request)
+        stored = RunStore.open(request.out).stored()
+        wanted = {verdict.id: ids for verdict in stored if (ids := unscored_ids(verdict))}
+        judged = 0
+        if wanted:
+            on_progress(Progress("loading", 0, len(wanted)))
+            with (
+                closing(open_judge(request)) as judge,
+                closing(RunStore.create(request.out, plan, request.shard)) as store,
+            ):
+                records = (record for record in records_of(request) if record.id in wanted)
+                work = Work(store, stop, on_progress, total=checked.good, share=len(wanted), before=0, notes=False)
+                work.do(_gains(judge.judge(stop.feed(records), only=wanted), stored, request.rubrics))
+                judged = work.judged
+        store = RunStore.open(request.out)
+        summary = summarize(store.verdicts())
+        if store.complete:
+            store.write_summary(summary)
+    return RunResult(request.out, plan, summary, checked.refused, None, len(stored), judged)
+
+
+def unscored_ids(verdict: Verdict) -> tuple[str, ...]:
+    """The indicators of a verdict that have no score."""
+    return tuple(grade.id for grade in verdict.detail if grade.unscored is not None)
+
+
+def amended(old: Verdict, new: Verdict, rubric: Rubric) -> Verdict:
+    """The old verdict with the new one's grades in the place of unscored ones, both paid for."""
+    fresh = {grade.id: grade for grade in new.detail}
+    detail = tuple(fresh.get(grade.id, grade) if grade.unscored is not None else grade for grade in old.detail)
+    return Verdict.of(id=old.id, rubric=rubric, detail=detail, usage=old.usage + new.usage, extra=old.extra)
+
+
+def _gains(verdicts: Iterable[Verdict], stored: Stored, rubrics: Mapping[TaskType, Rubric]) -> Iterator[Verdict]:
+    """Only what became better: a record that fails the same way again needs no second line."""
+    for verdict in verdicts:
+        old = stored[verdict.id]
+        whole = amended(old, verdict, rubrics[verdict.task_type])
+        if whole.scored > old.scored:
+            yield whole

@@ -1,0 +1,120 @@
+"""Verdicts as other programs read them: nothing a spreadsheet would compute, nothing that a restart would change."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from command_line import call, line
+from hypothesis import given
+from hypothesis import strategies as st
+from test_store import PLAN, verdict
+
+from localjudge.export import COLUMNS, neutral
+from localjudge.shards import Shard
+from localjudge.store import RunStore
+from localjudge.verdicts import Grade, Usage, Verdict
+
+NASTY = ["=1+1", "+1", "-2", "@x", "\tx", "\rx", "＝1", "＋1", "－1", "＠x"]
+
+
+def stored(folder: Path, verdicts: list[Verdict], shard: Shard | None = None) -> Path:
+    store = RunStore.create(folder, PLAN, shard or Shard())
+    for each in verdicts:
+        store.append(each)
+    store.close()
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    grades = [Grade(id="1.1", indicator=text, score=1, applicable=True, reason=text, margin=-2.5) for text in NASTY]
+    verdicts = [verdict(f"{text.strip()}{number}", detail=(grades[number],)) for number, text in enumerate(NASTY)]
+    return stored(tmp_path / "run", verdicts)
+
+
+def test_no_text_of_a_spreadsheet_is_a_formula(run: Path) -> None:
+    assert call("export", run, "--to", "csv").exit_code == 0
+    data = (run / "export.csv").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+    assert sorted(row["reason"] for row in rows) == sorted(f"'{text}" for text in NASTY)
+    assert all(row["indicator"].startswith("'") for row in rows)
+    assert {row["id"] for row in rows if row["id"][:2] in ("'=", "'@")} == {"'=1+10", "'@x3"}
+    assert {row["margin"] for row in rows} == {"-2.5"}
+
+
+@given(st.text() | st.integers() | st.none() | st.floats(allow_nan=False))
+def test_what_is_no_formula_stays_as_it_is(value: Any) -> None:
+    changed = neutral(value)
+    assert changed == value or (changed == f"'{value}" and value[0] in "=+-@\t\r＝＋－＠")
+
+
+def test_a_table_has_a_row_for_each_grade(run: Path) -> None:
+    for kind in ("parquet", "jsonl"):
+        assert call("export", run, "--to", kind).exit_code == 0
+    table = pyarrow.parquet.read_table(run / "export.parquet")
+    assert tuple(table.column_names) == tuple(COLUMNS)
+    lines = [json.loads(text) for text in (run / "export.jsonl").read_text(encoding="utf-8").split("\n") if text]
+    assert lines == table.to_pylist()
+    assert {row["reason"] for row in lines} == set(NASTY)
+
+
+def test_a_batch_result_names_each_record_and_holds_its_verdict(run: Path, tmp_path: Path) -> None:
+    assert call("export", run, "--to", "openai-batch", "--out", tmp_path / "b.jsonl").exit_code == 0
+    lines = [json.loads(text) for text in (tmp_path / "b.jsonl").read_text(encoding="utf-8").split("\n") if text]
+    assert len({each["custom_id"] for each in lines}) == len(NASTY)
+    for each in lines:
+        assert (each["error"], each["response"]["status_code"]) == (None, 200)
+        content = each["response"]["body"]["choices"][0]["message"]["content"]
+        assert Verdict.model_validate_json(content).id == each["custom_id"]
+
+
+def test_merged_bytes_depend_on_the_verdicts_alone(tmp_path: Path) -> None:
+    verdicts = [verdict(f"r{number}", usage=Usage(requests=1)) for number in range(40)]
+    merged = set()
+    for seed in range(5):
+        rng = random.Random(seed)
+        folder = tmp_path / str(seed)
+        order = [
+            each.model_copy(update={"usage": Usage(cached_tokens=rng.randrange(9))})
+            for each in [*verdicts, *rng.sample(verdicts, 9)]
+        ]
+        rng.shuffle(order)
+        for rank in range(seed + 1):
+            stored(folder, order[rank :: seed + 1], Shard(rank, seed + 1))
+        assert call("merge", folder).exit_code == 0
+        merged.add((folder / "merged.jsonl").read_bytes())
+    (only,) = merged
+    assert [json.loads(text)["id"] for text in only.splitlines()] == sorted(each.id for each in verdicts)
+
+
+def test_an_export_replaces_the_last_one_and_leaves_nothing_beside_it(run: Path) -> None:
+    for _ in range(2):
+        assert call("export", run, "--to", "csv").exit_code == 0
+    assert sorted(path.name for path in run.iterdir()) == [
+        "done",
+        "export.csv",
+        "plan.json",
+        "progress",
+        "verdicts",
+    ]
+
+
+def test_an_unfinished_run_is_exported_with_a_word(run: Path) -> None:
+    assert "is not finished" in call("merge", run).stderr
+
+
+@pytest.mark.usefixtures("own_home")
+def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(line())
+    assert call("run", tmp_path / "in.jsonl", "--engine", "fake", "--out", tmp_path / "out").exit_code == 0
+    result = call("export", tmp_path / "out", "--to", "csv", "--out", tmp_path / "none" / "x.csv")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "cannot write" in result.stderr
