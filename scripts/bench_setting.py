@@ -21,6 +21,7 @@ from localjudge.strategies import Settings
 from localjudge.weights import pull_any, resolve
 
 ROOT = Path(__file__).parents[1]
+SMALL = "qwen2.5-coder-0.5b"
 EXAMPLES = ROOT / "examples"
 
 

@@ -20,8 +20,9 @@ from localjudge.engines.fake import FakeEngine
 from localjudge.judge import Judge
 from localjudge.records import parse_record
 from localjudge.rubric import load_rubric
+from localjudge.store import RunStore
 from localjudge.strategies import Settings
-from localjudge.verdicts import NOT_APPLICABLE, READ_LABELS, Grade, Unscored, Verdict
+from localjudge.verdicts import NOT_APPLICABLE, POLARITY_LABELS, READ_LABELS, Grade, Unscored, Verdict
 
 Said = Callable[[Request], Completion]
 SMALL = load_rubric("push").select(("1.1", "2.1", "5.5"))
@@ -105,7 +106,7 @@ def test_with_reasons_for_failed_everything_but_a_certain_pass_is_explained(shar
 def test_requests_are_reads_of_the_labels_and_answers_under_the_schema() -> None:
     _, requests = cascade(chooses(*LIKELY), doubt_budget=64, seed=7)
     first, second, third, last = requests
-    assert [first.choices, second.choices, third.choices, last.choices] == [READ_LABELS, (), (), READ_LABELS]
+    assert [first.choices, second.choices, third.choices, last.choices] == [READ_LABELS, (), (), POLARITY_LABELS]
     assert first.messages[0] == second.messages[0] == third.messages[0]
     assert first.messages[-1].parts[:-1] == second.messages[-1].parts[:-1]
     assert second.schema == third.schema is not None
@@ -340,22 +341,26 @@ def verdicts(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def stored(folder: Path) -> list[Any]:
+    return [verdict.model_dump(mode="json") for verdict in RunStore.open(folder).verdicts()]
+
+
 def test_replay_with_the_runs_own_band_prints_and_writes_the_same(tmp_path: Path, judged: Path) -> None:
     own, again = call("summary", judged), call("replay", judged, "--band", 0.3, 0.7, "--out", tmp_path / "again.jsonl")
     assert (again.exit_code, again.stdout) == (0, own.stdout)
     assert "push@" in again.stdout
-    assert verdicts(tmp_path / "again.jsonl") == verdicts(judged / "verdicts" / "00000-of-00001.jsonl")
+    assert verdicts(tmp_path / "again.jsonl") == stored(judged)
     as_json = call("replay", judged, "--band", 0.3, 0.7, "--json").stdout
     assert json.loads(as_json) == json.loads((judged / "summary.json").read_text(encoding="utf-8"))
 
 
 def test_replay_with_another_band_lets_others_decide_and_leaves_the_run_alone(tmp_path: Path, judged: Path) -> None:
-    file = judged / "verdicts" / "00000-of-00001.jsonl"
+    (file,) = (judged / "verdicts").iterdir()
     before = file.read_bytes()
     assert call("replay", judged, "--band", 0, 1, "--out", tmp_path / "anew.jsonl").exit_code == 0
     grades = [grade for verdict in verdicts(tmp_path / "anew.jsonl") for grade in verdict["detail"]]
     # The fake engine's reads are certain at the default band; here none is.
-    assert {grade["decided_by"] for verdict in verdicts(file) for grade in verdict["detail"]} == {"read"}
+    assert {grade["decided_by"] for verdict in stored(judged) for grade in verdict["detail"]} == {"read"}
     assert {grade["decided_by"] for grade in grades} == {"explain"}
     assert all(grade["score"] == grade["stages"][1]["score"] for grade in grades)
     assert file.read_bytes() == before

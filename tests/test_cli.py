@@ -123,7 +123,7 @@ def test_the_demo_runs_on_the_examples_and_can_be_repeated(tmp_path: Path) -> No
     for folder in ("demo", "demo-2"):
         result = call("demo", *FAKE, "--out", tmp_path / "demo", "--json")
         assert result.exit_code == 0
-        assert json.loads(result.stdout)["records"] >= 24
+        assert json.loads(result.stdout)["records"] == 8
         assert (tmp_path / folder / "summary.json").is_file()
 
 
@@ -167,3 +167,15 @@ def test_output_is_utf8_whatever_the_locale_says(tmp_path: Path, encoding: str) 
     done = process("rubrics", "show", "push", cwd=tmp_path)
     assert done.returncode == 0
     assert "客服是否感知用户情绪" in done.stdout.decode("utf-8")
+
+
+def test_the_demo_judges_records_of_the_example_files(tmp_path: Path) -> None:
+    examples = ROOT / "examples"
+    others = [
+        line for name in ("push", "reply") for line in (examples / f"{name}.jsonl").read_text("utf-8").splitlines()
+    ]
+    shown = (examples / "demo.jsonl").read_text("utf-8").splitlines()
+    assert len(shown) == 8 and set(shown) <= set(others)
+    assert call("demo", *FAKE, "--out", tmp_path / "demo").exit_code == 0
+    # What is fast enough for a first look: reasons where something is wrong.
+    assert json.loads((tmp_path / "demo" / "plan.json").read_text("utf-8"))["reasons"] == "failed"

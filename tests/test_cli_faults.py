@@ -100,7 +100,7 @@ def test_a_folder_that_holds_another_run_is_refused_with_what_differs(tmp_path: 
     again = call("run", good, *FAKE, "--out", tmp_path / "out", "--seed", "3", "--strategy", "joint")
     assert (again.exit_code, again.stdout) == (3, "")
     assert "already holds a run" in again.stderr
-    assert "  strategy: explain there, joint here" in again.stderr.splitlines()
+    assert "  strategy: cascade there, joint here" in again.stderr.splitlines()
     assert "  seed: 0 there, 3 here" in again.stderr.splitlines()
 
 

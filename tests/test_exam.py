@@ -43,6 +43,7 @@ from localjudge.strategies import Settings
 from localjudge.verdicts import Grade, Unscored, Verdict
 
 RUBRICS: dict[TaskType, Rubric] = {"push": load_rubric("push"), "reply": load_rubric("reply")}
+EXPLAIN = Settings(strategy="explain", rules="off")
 DEV = read_pairs(packaged_exam(), RUBRICS)
 Side = tuple[int | None, float | None]
 """Score and p_pass of one side; a score of None is unscored."""
@@ -417,7 +418,7 @@ def test_lunar_greetings_are_in_time_on_one_side_and_out_of_time_on_the_other() 
 def test_each_side_is_asked_about_its_own_indicator_alone() -> None:
     some = DEV[::20]
     engine, progress = FakeEngine(), []
-    result, usage = take_exam(engine, RUBRICS, some, Settings(), lambda done, total: progress.append((done, total)))
+    result, usage = take_exam(engine, RUBRICS, some, EXPLAIN, lambda done, total: progress.append((done, total)))
     assert len(engine.seen) == usage.requests == 2 * len(some)
     assert progress == [(done, 2 * len(some)) for done in range(1, 2 * len(some) + 1)]
     assert result.overall.covered == len(some)
@@ -502,7 +503,7 @@ def test_the_command_prints_one_json_document() -> None:
 
 def test_the_command_takes_a_pair_file_and_refuses_a_faulty_one(tmp_path: Path) -> None:
     path = write(tmp_path, pair(1), pair(2))
-    assert "fake, explain: 2 pairs" in call(path).stdout
+    assert "fake, cascade: 2 pairs" in call(path).stdout
     done = call(write(tmp_path, pair(1), pair(1)))
     assert (done.exit_code, done.stdout) == (3, "")
     assert f"error: {path}:2: pair_id 'p1' stands twice." in done.stderr

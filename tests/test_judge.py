@@ -21,6 +21,7 @@ from localjudge.verdicts import NOT_APPLICABLE, Unscored, Verdict
 Script = Callable[[Request], Completion]
 RUBRICS: dict[TaskType, Rubric] = {"push": load_rubric("push"), "reply": load_rubric("reply")}
 SMALL = RUBRICS["push"].select(("1.1", "2.1", "5.5"))
+EXPLAIN = Settings(strategy="explain", rules="off")
 
 
 class Shuffled(Engine):
@@ -71,7 +72,7 @@ def says(text: str, finish: str = "stop", **fields: object) -> Script:
 
 
 def judge_one(script: Script, settings: Settings | None = None, rubric: Rubric = SMALL) -> Verdict:
-    (verdict,) = Judge(FakeEngine(script), {"push": rubric}, settings).judge([record()])
+    (verdict,) = Judge(FakeEngine(script), {"push": rubric}, settings or EXPLAIN).judge([record()])
     return verdict
 
 
@@ -98,7 +99,7 @@ def test_every_answer_lands_at_its_own_record_and_indicator() -> None:
         asked = next(i.id for i in SMALL.indicators if i.criterion in shown)
         return Completion(request.id, answer(1, f"记录{number}指标{asked}"), "stop")
 
-    judge = Judge(Shuffled(script, capacity=5), {"push": SMALL})
+    judge = Judge(Shuffled(script, capacity=5), {"push": SMALL}, EXPLAIN)
     for verdict in judge.judge(record(number) for number in range(30)):
         assert [grade.reason for grade in verdict.detail] == [
             f"记录{verdict.id[1:]}指标{i.id}" for i in SMALL.indicators
@@ -141,7 +142,7 @@ def test_usage_counts_every_request_of_a_record() -> None:
 
 def test_questions_about_a_record_share_everything_but_their_last_part() -> None:
     engine = FakeEngine()
-    list(Judge(engine, RUBRICS, Settings(rules="off")).judge([record()]))
+    list(Judge(engine, RUBRICS, EXPLAIN).judge([record()]))
     prefixes = {(request.messages[:-1], request.messages[-1].parts[:-1]) for request in engine.seen}
     assert len(engine.seen) == 22
     assert len(prefixes) == 1
@@ -156,7 +157,7 @@ def test_joint_asks_once_for_all() -> None:
 
 def test_settings_reach_every_request() -> None:
     engine = FakeEngine()
-    list(Judge(engine, {"push": SMALL}, Settings(thinking_budget=5, seed=9)).judge([record()]))
+    list(Judge(engine, {"push": SMALL}, Settings(strategy="explain", thinking_budget=5, seed=9)).judge([record()]))
     assert {(request.thinking_budget, request.seed) for request in engine.seen} == {(5, 9)}
 
 
@@ -214,7 +215,7 @@ def test_records_are_pulled_only_as_verdicts_are_taken() -> None:
 
 def test_an_answer_cut_off_is_asked_again_with_more_room() -> None:
     engine = FakeEngine(lambda r: Completion(r.id, answer(0), "length" if len(engine.seen) == 1 else "stop"))
-    (verdict,) = Judge(engine, {"push": SMALL.select(("1.1",))}).judge([record()])
+    (verdict,) = Judge(engine, {"push": SMALL.select(("1.1",))}, EXPLAIN).judge([record()])
     first, second = engine.seen
     assert second == replace(first, id=second.id, max_tokens=second.max_tokens)
     assert second.max_tokens > first.max_tokens
@@ -224,7 +225,7 @@ def test_an_answer_cut_off_is_asked_again_with_more_room() -> None:
 
 def test_an_answer_cut_off_twice_is_unscored_and_asked_no_third_time() -> None:
     engine = FakeEngine(says('{"reason":"太长', "length"))
-    (verdict,) = Judge(engine, {"push": SMALL}).judge([record()])
+    (verdict,) = Judge(engine, {"push": SMALL}, EXPLAIN).judge([record()])
     assert len(engine.seen) == 6
     assert {grade.unscored for grade in verdict.detail} == {Unscored.TRUNCATED}
     assert (verdict.scored, verdict.total_score, verdict.max_score) == (0, 0, 3)
@@ -282,7 +283,7 @@ def test_not_applicable_with_zero_counts_as_nothing() -> None:
 @pytest.mark.parametrize("keep", [False, True])
 def test_thinking_is_kept_only_where_asked_for(keep: bool) -> None:
     script = says(answer(), thinking="想了想", thinking_tokens=3)
-    verdict = judge_one(script, Settings(thinking_budget=8, keep_thinking=keep))
+    verdict = judge_one(script, Settings(strategy="explain", thinking_budget=8, keep_thinking=keep))
     assert {grade.thinking for grade in verdict.detail} == {"想了想" if keep else None}
     assert {grade.source for grade in verdict.detail} == {"thinking"}
 
@@ -294,7 +295,7 @@ def test_an_engine_that_is_gone_is_told_after_the_verdicts_that_were_whole() -> 
         return made_up(request)
 
     engine = FakeEngine(script, capacity=1)
-    verdicts = Judge(engine, {"push": SMALL}).judge([record(n) for n in range(5)])
+    verdicts = Judge(engine, {"push": SMALL}, EXPLAIN).judge([record(n) for n in range(5)])
     assert [next(verdicts).id, next(verdicts).id] == ["r0", "r1"]
     with pytest.raises(EngineError, match="gone"):
         next(verdicts)

@@ -47,12 +47,15 @@ def records(count: int) -> list[Record]:
     return [parse_record({"id": f"r{n:03d}", "task_type": "push", "message": f"消息{n:03d}。"}) for n in range(count)]
 
 
+EXPLAIN = Settings(strategy="explain", rules="off")
+
+
 def poisoned(*numbers: int) -> Dies:
     return lambda _, request: any(f"消息{number:03d}。" in str(request.messages) for number in numbers)
 
 
 def judged(engines: Mortal, count: int) -> tuple[dict[str, Verdict], SteadyJudge]:
-    judge = SteadyJudge(engines, RUBRICS, Settings())
+    judge = SteadyJudge(engines, RUBRICS, EXPLAIN)
     found = list(judge.judge(iter(records(count))))
     assert len(found) == len({verdict.id for verdict in found}), "a record was judged twice"
     return {verdict.id: verdict for verdict in found}, judge
@@ -96,7 +99,7 @@ def test_an_engine_that_dies_once_is_opened_again_and_nothing_is_missing() -> No
 def test_an_engine_that_always_dies_is_given_up_soon_and_no_record_is_blamed() -> None:
     engines = Mortal(lambda *_: True)
     with pytest.raises(EngineError, match="the engine is gone"):
-        list(SteadyJudge(engines, RUBRICS, Settings()).judge(iter(records(100))))
+        list(SteadyJudge(engines, RUBRICS, EXPLAIN).judge(iter(records(100))))
     assert engines.opened <= 7
 
 
@@ -109,7 +112,7 @@ def test_an_engine_that_dies_again_and_again_of_nothing_is_given_up() -> None:
 
     verdicts: list[Verdict] = []
     with pytest.raises(EngineError):
-        for verdict in SteadyJudge(Mortal(dies), RUBRICS, Settings()).judge(iter(records(200))):
+        for verdict in SteadyJudge(Mortal(dies), RUBRICS, EXPLAIN).judge(iter(records(200))):
             verdicts.append(verdict)
     assert len(verdicts) > 40
     assert all(verdict.scored == 2 for verdict in verdicts)
@@ -126,7 +129,7 @@ def test_a_fault_of_the_input_is_not_taken_for_one_of_the_engine() -> None:
         raise OSError("the input is gone")
 
     with pytest.raises(OSError, match="input is gone"):
-        list(SteadyJudge(Mortal(lambda *_: False), RUBRICS, Settings()).judge(source()))
+        list(SteadyJudge(Mortal(lambda *_: False), RUBRICS, EXPLAIN).judge(source()))
 
 
 def test_no_more_records_are_taken_than_keep_the_engine_busy() -> None:
@@ -138,5 +141,5 @@ def test_no_more_records_are_taken_than_keep_the_engine_busy() -> None:
             taken += 1
             yield record
 
-    for given, _ in enumerate(SteadyJudge(Mortal(poisoned(50)), RUBRICS, Settings()).judge(source()), start=1):
+    for given, _ in enumerate(SteadyJudge(Mortal(poisoned(50)), RUBRICS, EXPLAIN).judge(source()), start=1):
         assert taken - given <= 34

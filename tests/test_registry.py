@@ -72,7 +72,7 @@ def test_revisions_are_commits_or_openly_null() -> None:
 
 
 def test_demo_prefers_qwen3_where_a_hub_answers() -> None:
-    assert [spec.name for spec in demo_models()] == ["qwen3-0.6b", "qwen2.5-coder-0.5b"]
+    assert [spec.name for spec in demo_models()] == ["qwen3-0.6b", "qwen2.5-coder-1.5b"]
 
 
 def test_numbered_wheels_are_listed_in_numeric_order() -> None:

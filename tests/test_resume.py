@@ -24,6 +24,7 @@ from localjudge.rubric import Rubric, load_rubric
 from localjudge.run import RunRequest, execute
 from localjudge.shards import Shard
 from localjudge.store import RunStore
+from localjudge.strategies import Settings
 from localjudge.verdicts import Unscored
 from localjudge.work import Progress
 
@@ -40,9 +41,13 @@ def records(tmp_path: Path) -> Path:
     return path
 
 
+EXPLAIN = ("--strategy", "explain", "--rules", "off")
+
+
 def request(records: Path, out: Path, delay: float = 0.0, **fields: Any) -> RunRequest:
     engine = EngineChoice("fake", {"delay": delay})
-    return RunRequest(inputs=(records,), out=out, rubrics=RUBRICS, model=None, engine=engine, **fields)
+    asked = {"settings": Settings(strategy="explain", rules="off")} | fields
+    return RunRequest(inputs=(records,), out=out, rubrics=RUBRICS, model=None, engine=engine, **asked)
 
 
 def texts(out: Path) -> list[str]:
@@ -153,7 +158,7 @@ def test_a_process_says_75_and_a_second_interrupt_ends_it_on_the_spot(records: P
 
 def test_damage_is_told_and_only_what_it_hit_is_judged_again(records: Path, tmp_path: Path, whole: list[str]) -> None:
     out = tmp_path / "out"
-    arguments = ("run", records, "--engine", "fake", "--out", out, "--indicators", "1.1,5.4", "--json")
+    arguments = ("run", records, "--engine", "fake", *EXPLAIN, "--out", out, "--indicators", "1.1,5.4", "--json")
     assert call(*arguments).exit_code == 0
     (segment,) = (out / "verdicts").iterdir()
     data = bytearray(segment.read_bytes())
@@ -186,7 +191,19 @@ def test_a_run_killed_before_its_last_step_is_sealed_without_an_engine(records: 
 
 def test_shards_share_a_run_and_the_last_one_sums_up(records: Path, tmp_path: Path, whole: list[str]) -> None:
     out = tmp_path / "out"
-    arguments = ("run", records, "--engine", "fake", "--out", out, "--indicators", "1.1,5.4", "--world-size", "3")
+    arguments = (
+        "run",
+        records,
+        "--engine",
+        "fake",
+        *EXPLAIN,
+        "--out",
+        out,
+        "--indicators",
+        "1.1,5.4",
+        "--world-size",
+        "3",
+    )
     for rank in (2, 0):
         result = call(*arguments, "--rank", rank)
         assert (result.exit_code, result.stdout) == (0, "")
@@ -308,7 +325,7 @@ class _engines:  # noqa: N801 - reads as a function
 def test_retry_finds_input_and_options_by_itself(records: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with _engines(lambda asked: "消息r03" in str(asked.messages)):
-        assert call("run", records, "--engine", "fake", "--out", out, "--strategy", "joint").exit_code == 0
+        assert call("run", records, "--engine", "fake", *EXPLAIN, "--out", out, "--strategy", "joint").exit_code == 0
     result = call("retry", out, "--json")
     assert result.exit_code == 0
     assert "1 records gained scores" in result.stderr

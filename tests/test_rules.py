@@ -193,7 +193,7 @@ def test_rules_are_part_of_the_plan_and_of_what_is_asked(tmp_path: Path) -> None
     plans, requests = {}, {}
     for rules in ("off", "witness", "on"):
         out = tmp_path / rules
-        done = call("run", source, "--engine", "fake", "--rules", rules, "--out", out, "--progress", "none")
+        done = call("run", source, "--engine", "fake", "--rules", rules, "--strategy", "explain", "--out", out)
         assert done.exit_code == 0, done.output
         plans[rules] = json.loads((out / "plan.json").read_text(encoding="utf-8"))
         requests[rules] = json.loads((out / "summary.json").read_text(encoding="utf-8"))["usage"]["requests"]

@@ -170,7 +170,8 @@ def test_progress_begins_with_loading_and_ends_with_all(tmp_path: Path, write: A
         ("judging", 1, 2),
         ("judging", 2, 2),
     ]
-    assert met[-1].usage.requests == 4
+    # Two indicators of each record: a read, an answer, and a read of its reason.
+    assert met[-1].usage.requests == 2 * 2 * 3
 
 
 # Bad input
