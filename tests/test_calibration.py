@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-from command_line import call
+from command_line import ROOT, call
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +20,7 @@ from localjudge.errors import ConfigError, InputError
 from localjudge.exam import packaged_exam, read_pairs
 from localjudge.judge import Judge
 from localjudge.labelled import from_pairs, read_labelled
+from localjudge.prompts import Prompts
 from localjudge.records import parse_record
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
@@ -219,3 +220,16 @@ def test_the_fake_engine_has_nothing_to_calibrate() -> None:
     result = call("calibrate", "--engine", "fake")
     assert result.exit_code == 2
     assert "no margins" in result.stderr
+
+
+def test_packaged_calibrations_belong_to_the_prompts_and_packs_of_today() -> None:
+    found = sorted((ROOT / "localjudge" / "calibrations").glob("*.json"))
+    assert found
+    for path in found:
+        made = read_calibration(path)
+        assert path.name == file_name(made.model_digest, Prompts().digest, made.orders)
+        made.check_fits(made.model_digest, Prompts().digest, made.orders)
+        for rubric in RUBRICS.values():
+            for indicator in rubric.indicators:
+                assert made.probability(rubric.task_type, indicator, 0.0) is not None
+        assert made.after.brier < made.before.brier
