@@ -35,7 +35,7 @@ class _Lazy(NamedTuple):
 
 _LAZY = {
     "calibrate": _Lazy("localjudge.cli_calibrate", "calibrate", "Fit probabilities and thresholds for a model."),
-    "demo": _Lazy("localjudge.cli_run", "demo", "Judge eight examples with a small model, fetched if need be."),
+    "demo": _Lazy("localjudge.cli_run", "demo", "Judge four examples with a small model, fetched if need be."),
     "doctor": _Lazy("localjudge.cli_machine", "doctor", "Say what this machine can run, and what to install."),
     "exam": _Lazy("localjudge.cli_exam", "exam", "Examine a model on minimal pairs."),
     "export": _Lazy("localjudge.cli_export", "export", "Write a run's grades as Parquet, CSV or JSON lines."),

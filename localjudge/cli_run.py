@@ -100,7 +100,7 @@ def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_r
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"))
 @_judging_options
 def demo(model_name: str | None, out: Path, **options: Any) -> None:
-    """Judge eight packaged examples with a small model, fetching it first if it is not here yet."""
+    """Judge four packaged examples with a small model, fetching it first if it is not here yet."""
     inputs = (str(demo_file()),)
     if options["engine"] != "fake":
         models = (find_model(model_name, load_models()),) if model_name else demo_models()
@@ -109,7 +109,7 @@ def demo(model_name: str | None, out: Path, **options: Any) -> None:
 
 
 def demo_file() -> Path:
-    """The packaged records of the demo: four of each task type, out of the example files beside it."""
+    """The packaged records of the demo: two of each task type, out of the example files beside it."""
     for folder in (Path(str(resources.files("localjudge"))) / "examples", Path(__file__).parents[1] / "examples"):
         if (folder / "demo.jsonl").is_file():
             return folder / "demo.jsonl"

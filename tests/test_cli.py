@@ -123,7 +123,7 @@ def test_the_demo_runs_on_the_examples_and_can_be_repeated(tmp_path: Path) -> No
     for folder in ("demo", "demo-2"):
         result = call("demo", *FAKE, "--out", tmp_path / "demo", "--json")
         assert result.exit_code == 0
-        assert json.loads(result.stdout)["records"] == 8
+        assert json.loads(result.stdout)["records"] == 4
         assert (tmp_path / folder / "summary.json").is_file()
 
 
@@ -175,7 +175,7 @@ def test_the_demo_judges_records_of_the_example_files(tmp_path: Path) -> None:
         line for name in ("push", "reply") for line in (examples / f"{name}.jsonl").read_text("utf-8").splitlines()
     ]
     shown = (examples / "demo.jsonl").read_text("utf-8").splitlines()
-    assert len(shown) == 8 and set(shown) <= set(others)
+    assert len(shown) == 4 and set(shown) <= set(others)
     assert call("demo", *FAKE, "--out", tmp_path / "demo").exit_code == 0
     # What is fast enough for a first look: reasons where something is wrong.
     assert json.loads((tmp_path / "demo" / "plan.json").read_text("utf-8"))["reasons"] == "failed"

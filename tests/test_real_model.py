@@ -15,6 +15,7 @@ import pytest
 
 from localjudge.registry import find_model, load_models
 from localjudge.rubric import load_rubric
+from localjudge.store import RunStore
 from localjudge.verdicts import NOT_APPLICABLE, Unscored, answer_schema
 from localjudge.weights import pull, verify
 
@@ -42,9 +43,9 @@ def judge(tmp_path: Path, *options: str) -> tuple[list[dict[str, object]], dict[
     command = [sys.executable, "-m", "localjudge", "run", *inputs, "--model", NAME, "--out", str(out), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-3000:]
-    lines = (out / "verdicts" / "00000-of-00001.jsonl").read_text(encoding="utf-8").splitlines()
+    verdicts = [verdict.model_dump(mode="json") for verdict in RunStore.open(out).verdicts()]
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    return [json.loads(line) for line in lines], summary, done.stderr
+    return verdicts, summary, done.stderr
 
 
 def test_explain_judges_real_conversations_with_valid_answers(pulled: str, tmp_path: Path) -> None:
