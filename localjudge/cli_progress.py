@@ -64,7 +64,9 @@ class _PlainProgress:
         self._last = now
         if progress.stage == "loading":
             click.echo(f"loading the model for {progress.total} records", err=True)
-        elif progress.done:
+        elif not progress.done:
+            click.echo(f"judging {progress.total} records", err=True)
+        else:
             left = (progress.total - progress.done) * progress.seconds / progress.done
             click.echo(f"{progress.done}/{progress.total} records, {_rates(progress)}, {left:.0f} s left", err=True)
 
