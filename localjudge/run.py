@@ -15,6 +15,7 @@ from localjudge.checks import lists_digest
 from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import EngineInfo
 from localjudge.errors import InputError, UsageError
+from localjudge.labels import insist_on_labels
 from localjudge.manifest import (
     NEUTRAL_OPTIONS,
     Manifest,
@@ -225,7 +226,7 @@ def _judge(
             store.reopen_shard()
             records = (record for record in records_of(request) if record.id not in stored)
             work = Work(store, stop, on_progress, total=checked.good, share=checked.share, before=len(stored))
-            work.do(judge.judge(stop.feed(records)))
+            work.do(insist_on_labels(judge.judge(stop.feed(records))))
             manifest = _manifest(plan, checked, request.shard, started).model_copy(
                 update={
                     "load_seconds": round(load_seconds, 3),

@@ -84,10 +84,11 @@ RUNS = {
     "store": "disk errors manifest segments shards stored verdicts",
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
+    "labels": "errors verdicts",
     "recovery": "engines.base errors judge records rubric strategies verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
-    "run": "checks engine_choice engines.base errors manifest prompts records recovery rubric segments shards stats "
-    "stop store stored strategies verdicts weights work",
+    "run": "checks engine_choice engines.base errors labels manifest prompts records recovery rubric segments shards "
+    "stats stop store stored strategies verdicts weights work",
     "retry": "errors records rubric run stats stop store stored verdicts work",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
