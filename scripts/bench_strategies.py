@@ -105,9 +105,10 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
                 for grade in verdict.detail
                 if grade.id == indicator.id and grade.margin is not None
             )
-            lowest = margins[int(FAILING * len(margins))] if margins else 0.0
+            failing = max(1, round(FAILING * len(margins)))
+            between = sum(margins[failing - 1 : failing + 1]) / 2 if failing < len(margins) else 0.0
             maps[map_key(rubric.task_type, indicator.id)] = MarginMap(
-                slope=1.0, intercept=-lowest, labels=0, indicator_digest=indicator.digest
+                slope=1.0, intercept=-between, labels=0, indicator_digest=indicator.digest
             )
     none = FoldFigures(0, 0, 0, 0, 0)
     threshold = Calibration(
@@ -144,8 +145,15 @@ def _tokens(verdicts: list[Verdict]) -> dict[str, Any]:
         "computed": round((usage.prompt_tokens - usage.cached_tokens) / count),
         "output": round(usage.output_tokens / count),
         "requests": round(usage.requests / count, 1),
+        "explained": round(_explained(verdicts), 3),
         "unscored": sum(verdict.max_score - verdict.scored for verdict in verdicts),
     }
+
+
+def _explained(verdicts: list[Verdict]) -> float:
+    """Share of the grades that were asked for a reason after their read."""
+    grades = [grade for verdict in verdicts for grade in verdict.detail]
+    return sum(any(stage.stage == "explain" for stage in grade.stages) for grade in grades) / len(grades)
 
 
 if __name__ == "__main__":
