@@ -27,9 +27,11 @@ format: setup ## Format the code
 	.venv/bin/ruff format localjudge scripts tests
 	.venv/bin/ruff check --fix localjudge scripts tests
 
-bench: setup ## Measure overhead, tokens per record and the host's own speed on this machine
+bench: setup ## Measure overhead, strategies, peers, tokens and the host's own speed on this machine
 	$(PY) scripts/bench_overhead.py
 	$(PY) scripts/bench_tokens.py
+	$(PY) scripts/bench_strategies.py
+	$(PY) scripts/bench_peers.py
 	$(PY) scripts/bench_scale.py
 
 lock: setup ## Write requirements/cpu.lock anew from pyproject.toml

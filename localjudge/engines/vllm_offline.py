@@ -147,7 +147,7 @@ def cpu_options() -> dict[str, object]:
 
 def _keep_freed_memory() -> None:
     """Has glibc keep large freed blocks. By default it returns each activation to the kernel, and the next layer faults
-    it in again page by page: 1.5 million faults for 92 questions, against 44 thousand. vLLM's documentation advises a
+    it in again page by page: 1.5 million faults for 88 questions, against 44 thousand. vLLM's documentation advises a
     preloaded tcmalloc for the same reason. Does nothing on another C library.
     """
     with contextlib.suppress(OSError, AttributeError):
