@@ -107,7 +107,8 @@ def render_status(status: RunStatus, *, width: int = 120) -> str:
     if status.duplicates:
         console.print(f"records judged more than once: {status.duplicates}, otherwise: {status.conflicts}")
     for problem in status.damage:
-        console.print(f"damage: {problem}")
+        # One line however long the path is: it names a place to go to.
+        console.print(f"damage: {problem}", soft_wrap=True)
     console.print(_shard_table(status))
     return target.getvalue()
 
