@@ -27,7 +27,6 @@ class CascadeCase(Case):
         self._thoughts: dict[str, str] = {}
         self._asked: dict[str, tuple[Indicator, StageName, Request]] = {}
         self._done: dict[str, Grade] = {}
-        self._read: dict[str, list[Completion]] = {indicator.id: [] for indicator in self.rubric.indicators}
         return [
             self._note(indicator, "read", request)
             for indicator in self.rubric.indicators
@@ -41,13 +40,12 @@ class CascadeCase(Case):
             again = second_try(request)
             if again is not None:
                 return [self._note(indicator, name, again)]
-        if name == "read":
-            self._read[indicator.id].append(completion)
-            if len(self._read[indicator.id]) < self._settings.orders:
-                return []
+        stage = self._stage(completion, name, indicator)
+        if stage is None:
+            return []
         if completion.thinking and self._settings.keep_thinking:
             self._thoughts[indicator.id] = completion.thinking
-        self._stages[indicator.id].append(self._stage(completion, name, indicator))
+        self._stages[indicator.id].append(stage)
         follow_up = self._follow_up(indicator, name)
         if follow_up is None:
             self._done[indicator.id] = self._decide(indicator)
@@ -74,16 +72,8 @@ class CascadeCase(Case):
 
     def _decide(self, indicator: Indicator) -> Grade:
         stages = tuple(self._stages[indicator.id])
-        undecided = Grade(
-            id=indicator.id,
-            indicator=indicator.title,
-            score=None,
-            applicable=None,
-            reason="",
-            unscored=stages[0].unscored or Unscored.UNPARSEABLE,
-            thinking=self._thoughts.get(indicator.id),
-            stages=stages,
-        )
+        why = stages[0].unscored or Unscored.UNPARSEABLE
+        undecided = Grade.without_score(indicator, why, thinking=self._thoughts.get(indicator.id), stages=stages)
         grade = regrade(undecided, self._settings.band)
         if grade.decided_by == "explain" and self._settings.thinking_budget is not None:
             grade = grade.model_copy(update={"source": "thinking"})
@@ -98,9 +88,11 @@ class CascadeCase(Case):
         self._asked[request.id] = (indicator, name, request)
         return request
 
-    def _stage(self, completion: Completion, name: StageName, indicator: Indicator) -> Stage:
+    def _stage(self, completion: Completion, name: StageName, indicator: Indicator) -> Stage | None:
+        """What a stage came to; None while reads of the same indicator are still to come."""
         if name == "read":
-            return self.read_stage(self._read[indicator.id], name, indicator)
+            reads = self.gather_read(indicator, completion)
+            return self.read_stage(reads, name, indicator) if reads else None
         if name == "polarity":
             return self.read_stage([completion], name)
         answer: Answer | Unscored = failure_of(completion) or parse_answer(completion.text)

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import click
 
 from localjudge.calibrate import fit, read_margins
-from localjudge.calibration import Calibration, file_name
-from localjudge.cli_options import calibrations, engine_choice, engine_options, rubrics
+from localjudge.calibration import file_name
+from localjudge.cli_options import calibrations, engine_choice, engine_options, rubric_option, rubrics
+from localjudge.disk import write_whole
 from localjudge.errors import StoreError, UsageError
 from localjudge.exam import packaged_exam
 from localjudge.labelled import read_labelled
@@ -24,7 +25,7 @@ from localjudge.strategies import Settings
 @click.command()
 @click.argument("labelled_file", metavar="[LABELLED]", type=click.Path(path_type=Path), required=False)
 @click.option("--model", "model_name", help="Name in models.yaml, or a folder.")
-@click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
+@rubric_option
 @click.option(
     "--base-rate",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -71,20 +72,15 @@ def calibrate(
         base_rate=base_rate,
     )
     target = out or calibrations() / file_name(model.digest, fitted.prompt_digest, orders)
-    _write(target, fitted)
-    if as_json:
-        click.echo(json.dumps(fitted.model_dump(mode="json"), ensure_ascii=False, indent=1))
-    else:
-        click.echo(render_calibration(fitted), nl=False)
+    text = json.dumps(fitted.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+    _write(target, text)
+    click.echo(text if as_json else render_calibration(fitted), nl=False)
     click.echo(f"calibration: {target}", err=True)
 
 
-def _write(path: Path, fitted: Calibration) -> None:
-    text = json.dumps(fitted.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
+def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text.encode("utf-8"))
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}.") from error

@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from localjudge.cli_options import STRATEGIES, asking_options, engine_choice, engine_options, rubrics, settings
+from localjudge.cli_options import (
+    STRATEGIES,
+    asking_options,
+    engine_choice,
+    engine_options,
+    indicator_ids,
+    rubric_option,
+    rubrics,
+    settings,
+)
 from localjudge.errors import UsageError
 from localjudge.exam import Pair, compare, packaged_exam, read_pairs
 from localjudge.examine import take_exam, take_rules_exam
@@ -28,7 +37,7 @@ PROGRESS_SECONDS = 15.0
 @click.option(
     "--compare", "compared", type=STRATEGIES, nargs=2, help="Two strategies side by side, with a paired test."
 )
-@click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
+@rubric_option
 @click.option("--indicators", default="", help="Only pairs on these indicator ids, comma-separated.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many pairs.")
 @click.option("--rules-only", is_flag=True, help="Examine the deciding checks alone, without a model.")
@@ -90,7 +99,7 @@ def _examine_rules(packs: dict[TaskType, Rubric], pairs: list[Pair], *, as_json:
 
 def _wanted(pairs: list[Pair], indicators: str) -> list[Pair]:
     """The pairs on the indicators asked for. Raises UsageError for one that no pair is about."""
-    wanted = {part.strip() for part in indicators.split(",") if part.strip()}
+    wanted = set(indicator_ids(indicators))
     unknown = sorted(wanted - {pair.indicator for pair in pairs})
     if unknown:
         raise UsageError(f"no pair is about {', '.join(unknown)}.", hint="Check --indicators.")

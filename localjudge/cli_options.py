@@ -25,6 +25,9 @@ STRATEGIES = click.Choice(["cascade", "explain", "joint", "read"])
 Command = Callable[..., Any]
 
 
+rubric_option = click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
+
+
 def engine_options(command: Command) -> Command:
     """Which engine, and how it runs."""
     return _with(
@@ -71,7 +74,7 @@ def rubric_options(command: Command) -> Command:
     """Which rubric packs, and which of their indicators."""
     return _with(
         command,
-        click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable."),
+        rubric_option,
         click.option("--indicators", default="", help="Only these indicator ids, comma-separated."),
     )
 
@@ -140,8 +143,13 @@ def rubrics(names: tuple[str, ...], indicators: str) -> dict[TaskType, Rubric]:
                 hint="Give one pack for each task type.",
             )
         rubrics[rubric.task_type] = rubric
-    wanted = tuple(part.strip() for part in indicators.split(",") if part.strip())
+    wanted = indicator_ids(indicators)
     return _selected(rubrics, wanted) if wanted else rubrics
+
+
+def indicator_ids(text: str) -> tuple[str, ...]:
+    """The ids of a comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _selected(rubrics: dict[TaskType, Rubric], wanted: tuple[str, ...]) -> dict[TaskType, Rubric]:

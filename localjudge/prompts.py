@@ -72,6 +72,10 @@ class Prompts:
         first."""
         return self._tail("read", rubric, indicator, flipped=flipped)
 
+    def reads(self, rubric: Rubric, indicator: Indicator, orders: int) -> list[Part]:
+        """The question of `read`, once for each order of the examples, the passing one first and then flipped."""
+        return [self.read(rubric, indicator, flipped=flipped) for flipped in (False, True)[:orders]]
+
     def polarity(self, reason: str) -> Message:
         """The question what a reason says, by itself. The reason is data: it may quote a hostile record."""
         self._texts = []

@@ -127,15 +127,7 @@ class SteadyJudge:
 def unjudged(record: Record, rubric: Rubric, problem: str) -> Verdict:
     """The verdict on a record that no engine survives: every grade unscored, with what the engine said."""
     detail = tuple(
-        Grade(
-            id=indicator.id,
-            indicator=indicator.title,
-            score=None,
-            applicable=None,
-            reason=problem,
-            unscored=Unscored.ENGINE_ERROR,
-        )
-        for indicator in rubric.indicators
+        Grade.without_score(indicator, Unscored.ENGINE_ERROR, reason=problem) for indicator in rubric.indicators
     )
     return Verdict.of(id=record.id, rubric=rubric, detail=detail, usage=Usage(), extra=dict(record.extra))
 

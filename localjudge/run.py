@@ -137,10 +137,9 @@ def execute(request: RunRequest, on_progress: Callable[[Progress], None] = lambd
     with Stop(request.grace, request.time_limit) as stop:
         checked, plan = prepare(request)
         stored = RunStore(request.out).stored(request.shard)
-        judged, damage, manifest = _judge(request, plan, checked, stored, stop, on_progress)
-        store = RunStore.open(request.out)
-        summary = summarize(store.stored()) if store.complete else None
-    return RunResult(request.out, plan, summary, checked.refused, manifest, len(stored), judged, damage)
+        if len(stored) >= checked.share:
+            return _seal(request, plan, checked, len(stored))
+        return _judge(request, plan, checked, stored, stop, on_progress)
 
 
 def prepare(request: RunRequest) -> tuple[CheckedInput, Plan]:
@@ -212,10 +211,7 @@ def _judge(
     stored: Stored,
     stop: Stop,
     on_progress: Callable[[Progress], None],
-) -> tuple[int, tuple[Damage, ...], Manifest | None]:
-    if len(stored) >= checked.share:
-        _seal(request, plan, checked)
-        return 0, (), None
+) -> RunResult:
     on_progress(Progress("loading", 0, checked.share - len(stored)))
     started, clock = datetime.now(UTC), time.monotonic()
     with closing(open_judge(request)) as judge:
@@ -237,18 +233,21 @@ def _judge(
                     "engine_reopened": judge.reopened,
                 }
             )
-            store.finish_shard(manifest, summarize)
-    return work.judged, damage, manifest
+            summary = store.finish_shard(manifest, summarize)
+    return RunResult(request.out, plan, summary, checked.refused, manifest, len(stored), work.judged, damage)
 
 
-def _seal(request: RunRequest, plan: Plan, checked: CheckedInput) -> None:
+def _seal(request: RunRequest, plan: Plan, checked: CheckedInput, before: int) -> RunResult:
     """Finishes a shard that has nothing to judge: an empty one, or one that was killed just before its last step."""
     with closing(RunStore.create(request.out, plan, request.shard, command=request.command)) as store:
         if request.shard not in store.done():
             store.write_errors(_errors(checked))
-            store.finish_shard(_manifest(plan, checked, request.shard, datetime.now(UTC)), summarize)
-        elif store.complete and not (request.out / "summary.json").is_file():
-            store.write_summary(summarize(store.stored()))
+            summary = store.finish_shard(_manifest(plan, checked, request.shard, datetime.now(UTC)), summarize)
+        else:
+            summary = summarize(store.stored()) if store.complete else None
+            if summary and not (request.out / "summary.json").is_file():
+                store.write_summary(summary)
+    return RunResult(request.out, plan, summary, checked.refused, None, before, judged=0)
 
 
 def open_judge(request: RunRequest) -> SteadyJudge:

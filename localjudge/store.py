@@ -33,6 +33,7 @@ from localjudge.verdicts import Verdict
 
 WHOLE = Shard()
 _Made = TypeVar("_Made")
+_Summed = TypeVar("_Summed", bound=BaseModel)
 
 
 class RunStore:
@@ -188,27 +189,29 @@ class RunStore:
         """Takes back that this shard is complete, because it is not."""
         self._written(lambda: (self.folder / "done" / self.shard.name).unlink(missing_ok=True))
 
-    def finish_shard(self, manifest: Manifest, summarize: Callable[[Iterable[Verdict]], BaseModel]) -> None:
-        """Seals this shard: facts first, the marker last. The last shard of a run also writes the summary."""
+    def finish_shard(self, manifest: Manifest, summarize: Callable[[Iterable[Verdict]], _Summed]) -> _Summed | None:
+        """Seals this shard: facts first, the marker last. The last shard of a run also writes the summary; returns it,
+        or None where other shards are to come."""
         self.close()
         name = "manifest.json" if self.shard == WHOLE else f"manifest-{self.shard.name}.json"
         done = self.folder / "done"
 
-        def seal() -> None:
+        def seal() -> _Summed | None:
             write_whole(self.folder / name, _pretty(manifest.model_dump(mode="json")))
             # Two last shards may each see the other one missing, and sum up only after both markers are there.
             others = all((done / other.name).is_file() for other in self.shard.all() if other != self.shard)
-            if others:
-                self.write_summary(summarize(self.stored()))
+            summary = self.write_summary(summarize(self.stored())) if others else None
             write_whole(done / self.shard.name, b"")
-            if not others and self.complete:
-                self.write_summary(summarize(self.stored()))
+            if summary is None and self.complete:
+                summary = self.write_summary(summarize(self.stored()))
+            return summary
 
-        self._written(seal)
+        return self._written(seal)
 
-    def write_summary(self, summary: BaseModel) -> None:
-        """The numbers of the run, counted from its verdicts."""
+    def write_summary(self, summary: _Summed) -> _Summed:
+        """Writes the numbers of the run, counted from its verdicts, and returns them."""
         self._written(lambda: write_whole(self.folder / "summary.json", _pretty(summary.model_dump(mode="json"))))
+        return summary
 
     def close(self) -> None:
         """Acknowledges what waits, as far as that can be, and closes the segment. Safe to call twice."""

@@ -79,6 +79,7 @@ class Case(ABC):
         self._settings = settings
         self._system, self._parts = prompts.opening(record)
         self._completions: list[Completion] = []
+        self._reads: dict[str, list[Completion]] = {}
 
     @abstractmethod
     def open(self) -> list[Request]:
@@ -99,14 +100,10 @@ class Case(ABC):
 
     def read_requests(self, indicator: Indicator, name: str) -> list[Request]:
         """Asks for one word, and reads how likely each of the labels is; once for each order of the examples."""
+        tails = self._prompts.reads(self.rubric, indicator, self._settings.orders)
         return [
-            self._request(
-                name + "~" * flipped,
-                self._about(self._prompts.read(self.rubric, indicator, flipped=bool(flipped))),
-                1,
-                choices=READ_LABELS,
-            )
-            for flipped in range(self._settings.orders)
+            self._request(name + "~" * number, self._about(tail), 1, choices=READ_LABELS)
+            for number, tail in enumerate(tails)
         ]
 
     def polarity_request(self, reason: str, name: str) -> Request:
@@ -128,17 +125,23 @@ class Case(ABC):
         calibration, calibrated = self._settings.calibration, None
         if calibration is not None and indicator is not None:
             calibrated = calibration.probability(self.record.task_type, indicator, read.margin)
-        p_pass = read.p_pass if calibrated is None else calibrated
-        score: Literal[0, 1] = 1 if p_pass >= 0.5 else 0
+        if calibrated is not None:
+            read = read._replace(p_pass=calibrated)
         return Stage(
             stage=name,
-            score=score,
-            applicable=read.applicable if score else True,
-            p_pass=p_pass,
+            score=read.score,
+            applicable=read.applicable if read.score else True,
+            p_pass=read.p_pass,
             label_mass=read.label_mass,
             margin=read.margin,
             calibrated=calibrated is not None,
         )
+
+    def gather_read(self, indicator: Indicator, completion: Completion) -> Sequence[Completion] | None:
+        """The reads of an indicator, once the one for each order is in."""
+        reads = self._reads.setdefault(indicator.id, [])
+        reads.append(completion)
+        return reads if len(reads) == self._settings.orders else None
 
     def _about(self, tail: Part) -> tuple[Message, ...]:
         """The record, and a question behind it."""
@@ -180,15 +183,7 @@ class Case(ABC):
         thinking = completion.thinking if self._settings.keep_thinking and completion.thinking else None
         if isinstance(outcome, Unscored):
             reason = completion.error if outcome in (Unscored.TOO_LONG, Unscored.ENGINE_ERROR) else ""
-            return Grade(
-                id=indicator.id,
-                indicator=indicator.title,
-                score=None,
-                applicable=None,
-                reason=reason,
-                unscored=outcome,
-                thinking=thinking,
-            )
+            return Grade.without_score(indicator, outcome, reason=reason, thinking=thinking)
         return Grade(
             id=indicator.id,
             indicator=indicator.title,
@@ -246,7 +241,6 @@ class ReadCase(Case):
     def open(self) -> list[Request]:
         self._grades: dict[str, Grade] = {}
         self._indicators = {indicator.id: indicator for indicator in self.rubric.indicators}
-        self._read: dict[str, list[Completion]] = {indicator.id: [] for indicator in self.rubric.indicators}
         return [
             request for indicator in self.rubric.indicators for request in self.read_requests(indicator, indicator.id)
         ]
@@ -254,11 +248,10 @@ class ReadCase(Case):
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
         indicator = self._indicators[completion.request_id.removeprefix(f"{self._key}/").removesuffix("~")]
-        read = self._read[indicator.id]
-        read.append(completion)
-        if len(read) < self._settings.orders:
+        reads = self.gather_read(indicator, completion)
+        if reads is None:
             return []
-        stage = self.read_stage(read, "read", indicator)
+        stage = self.read_stage(reads, "read", indicator)
         self._grades[indicator.id] = Grade(
             id=indicator.id,
             indicator=indicator.title,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from localjudge.checks.base import Opinion
 from localjudge.records import TaskType
-from localjudge.rubric import Rubric
+from localjudge.rubric import Indicator, Rubric
 
 NOT_APPLICABLE = "无需评估"
 REASON_MAX = 40
@@ -143,6 +143,28 @@ class Grade(_Frozen):
     stages: tuple[Stage, ...] = ()
     witnesses: tuple[Opinion, ...] = ()
     """What checks say beside the grade; they never set its score."""
+
+    @classmethod
+    def without_score(
+        cls,
+        indicator: Indicator,
+        why: Unscored,
+        *,
+        reason: str = "",
+        thinking: str | None = None,
+        stages: tuple[Stage, ...] = (),
+    ) -> Grade:
+        """The grade of an indicator that came to no score, and why."""
+        return cls(
+            id=indicator.id,
+            indicator=indicator.title,
+            score=None,
+            applicable=None,
+            reason=reason,
+            unscored=why,
+            thinking=thinking,
+            stages=stages,
+        )
 
     @model_validator(mode="after")
     def _is_scored_or_says_why_not(self) -> Grade:

@@ -100,9 +100,7 @@ def measure(
         system, parts = prompts.opening(record)
         tails = {
             "read": [
-                prompts.read(rubric, indicator, flipped=flipped)
-                for indicator in rubric.indicators
-                for flipped in (False, True)[: assumed.orders]
+                tail for indicator in rubric.indicators for tail in prompts.reads(rubric, indicator, assumed.orders)
             ],
             "explain": [prompts.explain(rubric, indicator) for indicator in rubric.indicators],
             "joint": [prompts.joint(rubric)],

@@ -116,7 +116,8 @@ DOOR = {
     "cli_run": "cli_options cli_progress cli_results errors offline registry run shards stop weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
-    "cli_calibrate": "calibrate calibration cli_options errors exam labelled offline prompts records report strategies",
+    "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
+    "strategies",
     "cli_models": "errors registry weights",
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
