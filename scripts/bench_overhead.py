@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_setting import example_records, open_bench_engine, print_figures
+from bench_setting import example_records, forget, open_bench_engine, print_figures
 
 from localjudge.engines.driver import TokenEngine, TokenRequest
 from localjudge.engines.vllm_offline import VLLMOffline
@@ -78,7 +78,7 @@ def _captured(engine: TokenEngine, records: list[Record]) -> list[TokenRequest]:
 
 
 def _ours(engine: TokenEngine, records: list[Record]) -> float:
-    _forget(engine)
+    forget(engine)
     with tempfile.TemporaryDirectory() as folder:
         request = RunRequest(inputs=(), out=Path(folder) / "run", rubrics=RUBRICS, model=None, settings=ASKED)
         plan = make_plan(request, CheckedInput(len(records), (), ""))
@@ -92,17 +92,12 @@ def _ours(engine: TokenEngine, records: list[Record]) -> float:
 
 def _theirs(engine: TokenEngine, requests: list[TokenRequest]) -> float:
     backend = _vllm(engine)
-    _forget(engine)
+    forget(engine)
     prompts = [{"prompt_token_ids": request.prompt} for request in requests]
     params = [backend.sampling(request) for request in requests]
     start = time.perf_counter()
     backend.llm.generate(prompts, params, use_tqdm=False)
     return time.perf_counter() - start
-
-
-def _forget(engine: TokenEngine) -> None:
-    if not _vllm(engine).llm.reset_prefix_cache():
-        raise SystemExit("the prefix cache could not be emptied")
 
 
 def _vllm(engine: TokenEngine) -> VLLMOffline:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from bench_setting import example_records, open_bench_engine, print_figures
+from bench_setting import example_records, forget, open_bench_engine, print_figures
 
 from localjudge.judge import Judge
 from localjudge.prompts import Prompts
@@ -92,7 +92,7 @@ def _read(model: str, records: list[Record], rounds: int) -> Side:
         judge = Judge(engine, RUBRICS, Settings(strategy="read", orders=1, rules="off"))
         list(judge.judge(records[:1]))
         for _ in range(rounds):
-            engine.backend.llm.reset_prefix_cache()  # type: ignore[attr-defined]
+            forget(engine)
             start = time.perf_counter()
             usage = Usage()
             for verdict in judge.judge(records):

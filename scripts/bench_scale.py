@@ -140,7 +140,7 @@ def resident_mib() -> float:
 
 def write_records(path: Path, count: int) -> None:
     """Writes records shaped like the examples: every text cut at its punctuation, every clause drawn anew."""
-    lines = [line for file in sorted(EXAMPLES.glob("*.jsonl")) for line in file.read_text("utf-8").splitlines()]
+    lines = [line for file in EXAMPLES for line in file.read_text("utf-8").splitlines()]
     shapes = [json.loads(line) for line in lines]
     clauses = list(dict.fromkeys(re.findall(r"[一-鿿]{2,}", "".join(lines) + EXAM.read_text("utf-8"))))
     dice = random.Random(0)

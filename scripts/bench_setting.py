@@ -18,11 +18,12 @@ from localjudge.records import Record, read_records
 from localjudge.registry import find_model, load_models
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
+from localjudge.verdicts import Usage, Verdict
 from localjudge.weights import pull_any, resolve
 
 ROOT = Path(__file__).parents[1]
 SMALL = "qwen2.5-coder-0.5b"
-EXAMPLES = ROOT / "examples"
+EXAMPLES = tuple(ROOT / "examples" / f"{name}.jsonl" for name in ("push", "reply"))
 
 
 def open_bench_engine(model: str | None, **options: Any) -> TokenEngine:
@@ -51,8 +52,8 @@ def tiny_model() -> Path:
 def example_records(limit: int) -> list[Record]:
     """Records of both example files, half of each, repeated under ids of their own when there are too few."""
     records: list[Record] = []
-    for name, count in (("push", limit - limit // 2), ("reply", limit // 2)):
-        found = [entry for entry in read_records(EXAMPLES / f"{name}.jsonl") if isinstance(entry, Record)]
+    for path, count in zip(EXAMPLES, (limit - limit // 2, limit // 2), strict=True):
+        found = [entry for entry in read_records(path) if isinstance(entry, Record)]
         for number in range(count):
             turn, place = divmod(number, len(found))
             records.append(found[place] if not turn else _variant(found[place], turn))
@@ -66,10 +67,36 @@ def _variant(record: Record, turn: int) -> Record:
     return record.model_copy(update={"id": f"{record.id}-{turn}", "agent_profile": other})
 
 
-def shared_floor(engine: Engine, records: list[Record], block: int, strategy: Literal["read", "explain"]) -> int:
+def forget(engine: TokenEngine) -> None:
+    """Empties vLLM's prefix cache, so that a measurement begins as on a fresh engine."""
+    if not engine.backend.llm.reset_prefix_cache():  # type: ignore[attr-defined]
+        raise SystemExit("the prefix cache could not be emptied")
+
+
+def block_size(engine: Engine) -> int:
+    """Tokens of a cache block."""
+    return int(str(engine.info.options.get("block_size", 16)))
+
+
+def per_record(verdicts: list[Verdict]) -> dict[str, float]:
+    """Means over the records: prompt tokens, those computed, output tokens, requests. And all unscored grades."""
+    usage = Usage()
+    for verdict in verdicts:
+        usage += verdict.usage
+    count = len(verdicts)
+    return {
+        "prompt": round(usage.prompt_tokens / count),
+        "computed": round((usage.prompt_tokens - usage.cached_tokens) / count),
+        "output": round(usage.output_tokens / count),
+        "requests": round(usage.requests / count, 1),
+        "unscored": sum(verdict.max_score - verdict.scored for verdict in verdicts),
+    }
+
+
+def shared_floor(engine: Engine, records: list[Record], strategy: Literal["read", "explain"]) -> int:
     """The least prompt tokens that any sharing leaves: each record once, plus every question's own tokens rounded up to
     whole cache blocks, over all records."""
-    prompts, rubrics = Prompts(), builtin_rubrics()
+    prompts, rubrics, block = Prompts(), builtin_rubrics(), block_size(engine)
     total = 0
     for record in records:
         rubric = rubrics[record.task_type]
@@ -77,8 +104,8 @@ def shared_floor(engine: Engine, records: list[Record], block: int, strategy: Li
         opening = engine.count_tokens((system, Message("user", parts)))
         total += opening
         for indicator in rubric.indicators:
-            read = [prompts.read(rubric, indicator, flipped=flipped) for flipped in (False, True)[: Settings().orders]]
-            for tail in read if strategy == "read" else [prompts.explain(rubric, indicator)]:
+            reads = prompts.reads(rubric, indicator, Settings().orders)
+            for tail in reads if strategy == "read" else [prompts.explain(rubric, indicator)]:
                 whole = engine.count_tokens((system, Message("user", (*parts, tail))))
                 total += -(-(whole - opening) // block) * block
     return total

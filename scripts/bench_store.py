@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from bench_setting import print_figures
-from torture_setting import write_records
+from torture_setting import ONE_REQUEST, write_records
 
 from localjudge.engine_choice import EngineChoice
 from localjudge.rubric import load_rubric
@@ -39,6 +39,7 @@ def main() -> None:
             rubrics={"push": rubric},
             model=None,
             engine=EngineChoice("fake", {"delay": delay}),
+            settings=ONE_REQUEST,
             default_task_type="push",
         )
         start = time.perf_counter()

@@ -17,10 +17,9 @@ import argparse
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
-from bench_setting import example_records, open_bench_engine, print_figures, shared_floor
+from bench_setting import example_records, forget, open_bench_engine, per_record, print_figures, shared_floor
 
 from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key
 from localjudge.decisions import Band
@@ -29,7 +28,7 @@ from localjudge.judge import Judge
 from localjudge.records import Record
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
-from localjudge.verdicts import Usage, Verdict
+from localjudge.verdicts import Verdict
 
 NAMES = ("read", "cascade-failed", "cascade-all", "explain", "joint")
 RATIOS = {
@@ -56,16 +55,15 @@ def main() -> None:
     seconds: dict[str, list[float]] = defaultdict(list)
     tokens: dict[str, dict[str, Any]] = {}
     with open_bench_engine(options.model) as engine:
-        block = int(str(engine.info.options.get("block_size", 16)))
         settings = _settings(_judged(engine, records, Settings(rules="off", strategy="read"))[1])
         list(Judge(engine, RUBRICS, Settings(rules="off", strategy="explain")).judge(records[:1]))
         for number in range(options.rounds):
             for name in asked if number % 2 == 0 else reversed(asked):
                 took, verdicts = _judged(engine, records, settings[name])
                 seconds[name].append(took)
-                tokens[name] = _tokens(verdicts)
+                tokens[name] = per_record(verdicts) | {"explained": round(_explained(verdicts), 3)}
                 print(f"round {number + 1} {name}: {took:.1f} s, {tokens[name]}", flush=True)
-        floor = shared_floor(engine, records, block, "read") / len(records)
+        floor = shared_floor(engine, records, "read") / len(records)
     rates = {name: len(records) / statistics.median(times) for name, times in seconds.items()}
     print_figures(
         benchmark="strategies",
@@ -85,9 +83,7 @@ def main() -> None:
 
 
 def _judged(engine: TokenEngine, records: list[Record], settings: Settings) -> tuple[float, list[Verdict]]:
-    reset: Callable[[], bool] = engine.backend.llm.reset_prefix_cache  # type: ignore[attr-defined]
-    if not reset():
-        raise SystemExit("the prefix cache could not be emptied")
+    forget(engine)
     start = time.perf_counter()
     verdicts = list(Judge(engine, RUBRICS, settings).judge(records))
     return time.perf_counter() - start, verdicts
@@ -132,21 +128,6 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
         "cascade-failed": Settings(
             rules="off", strategy="cascade", reasons="failed", calibration=threshold, band=certain
         ),
-    }
-
-
-def _tokens(verdicts: list[Verdict]) -> dict[str, Any]:
-    usage = Usage()
-    for verdict in verdicts:
-        usage += verdict.usage
-    count = len(verdicts)
-    return {
-        "prompt": round(usage.prompt_tokens / count),
-        "computed": round((usage.prompt_tokens - usage.cached_tokens) / count),
-        "output": round(usage.output_tokens / count),
-        "requests": round(usage.requests / count, 1),
-        "explained": round(_explained(verdicts), 3),
-        "unscored": sum(verdict.max_score - verdict.scored for verdict in verdicts),
     }
 
 

@@ -15,7 +15,15 @@ import json
 from typing import Any
 
 import jsonschema
-from bench_setting import example_records, open_bench_engine, print_figures, shared_floor
+from bench_setting import (
+    block_size,
+    example_records,
+    forget,
+    open_bench_engine,
+    per_record,
+    print_figures,
+    shared_floor,
+)
 
 from localjudge.engines.base import Completion, Engine, Message, Request
 from localjudge.engines.driver import TokenEngine
@@ -23,7 +31,6 @@ from localjudge.judge import Judge
 from localjudge.records import Record
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
-from localjudge.verdicts import Usage
 
 
 def main() -> None:
@@ -36,32 +43,27 @@ def main() -> None:
     records = example_records(options.records)
     figures: dict[str, Any] = {}
     with open_bench_engine(options.model) as engine:
-        block = int(str(engine.info.options.get("block_size", 16)))
         for strategy in options.strategy or ["explain", "joint"]:
-            figures[strategy] = _measure(engine, records, strategy, block)
+            figures[strategy] = _measure(engine, records, strategy)
             print(f"{strategy}: {figures[strategy]}", flush=True)
-        print_figures(benchmark="tokens", model=engine.info.model, records=len(records), block_size=block, **figures)
+        print_figures(
+            benchmark="tokens",
+            model=engine.info.model,
+            records=len(records),
+            block_size=block_size(engine),
+            **figures,
+        )
 
 
-def _measure(engine: TokenEngine, records: list[Record], strategy: Any, block: int) -> dict[str, Any]:
-    engine.backend.llm.reset_prefix_cache()  # type: ignore[attr-defined]
+def _measure(engine: TokenEngine, records: list[Record], strategy: Any) -> dict[str, Any]:
+    forget(engine)
     watched = _Watched(engine)
-    usage, unscored = Usage(), 0
-    for verdict in Judge(watched, builtin_rubrics(), Settings(strategy=strategy, rules="off")).judge(records):
-        usage += verdict.usage
-        unscored += verdict.max_score - verdict.scored
-    computed = usage.prompt_tokens - usage.cached_tokens
-    figures: dict[str, Any] = {
-        "prompt": round(usage.prompt_tokens / len(records)),
-        "computed": round(computed / len(records)),
-        "output": round(usage.output_tokens / len(records)),
-        "requests": round(usage.requests / len(records), 1),
-        "finished": watched.finished,
-        "valid": watched.valid,
-        "unscored": unscored,
-    }
+    settings = Settings(strategy=strategy, rules="off")
+    verdicts = list(Judge(watched, builtin_rubrics(), settings).judge(records))
+    figures: dict[str, Any] = per_record(verdicts) | {"finished": watched.finished, "valid": watched.valid}
     if strategy == "explain":
-        figures["computed_over_bound"] = round(computed / shared_floor(engine, records, block, "explain"), 3)
+        computed = sum(verdict.usage.prompt_tokens - verdict.usage.cached_tokens for verdict in verdicts)
+        figures["computed_over_bound"] = round(computed / shared_floor(engine, records, "explain"), 3)
     return figures
 
 

@@ -21,8 +21,11 @@ from localjudge.run import RunRequest, execute
 from localjudge.segments import Line, read_segment
 from localjudge.shards import Shard
 from localjudge.store import RunStore
+from localjudge.strategies import Settings
 from localjudge.work import Progress
 
+ONE_REQUEST = Settings(strategy="explain", rules="off")
+"""One request for each indicator, so that an engine's delay is easy to reckon with."""
 RUBRICS: dict[TaskType, Rubric] = {"push": load_rubric("push").select(("1.1", "5.4"))}
 
 
@@ -44,6 +47,7 @@ def request_for(records: Path, out: Path, shard: Shard | None = None, delay: flo
         rubrics=RUBRICS,
         model=None,
         engine=EngineChoice("fake", {"delay": delay}),
+        settings=ONE_REQUEST,
         default_task_type="push",
         shard=shard or Shard(),
     )
