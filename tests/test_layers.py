@@ -73,7 +73,7 @@ QUESTIONS = {
     "strategies": "calibration decisions engines.base prompts records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
     "judge": "cascade engines.base errors prompts records rubric rules strategies verdicts",
-    "workload": "engines.base prompts records rubric strategies",
+    "workload": "engines.base prompts records rubric rules strategies",
     "roofline": "errors gpus registry workload",
 }
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
