@@ -11,7 +11,8 @@ import click
 
 from localjudge.cli_options import engine_arguments
 from localjudge.engines.vllm_offline import cpu_options
-from localjudge.machine import Diagnosis, diagnose, find_gpus, key_file, server_command
+from localjudge.machine import Diagnosis, diagnose, key_file, server_command
+from localjudge.nvidia import find_gpus
 from localjudge.offline import go_offline
 from localjudge.registry import load_models
 from localjudge.weights import resolve

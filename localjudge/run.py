@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from localjudge.asked import observed
 from localjudge.checks import lists_digest
 from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import EngineInfo
@@ -22,6 +23,7 @@ from localjudge.manifest import (
     ModelPlan,
     Plan,
     RubricPlan,
+    checkout,
     digest_of,
     environment,
     hardware,
@@ -231,6 +233,8 @@ def _judge(
                     "records_before": len(stored),
                     "store": work.cost(),
                     "engine_reopened": judge.reopened,
+                    "tokens": work.tokens,
+                    **observed(judge.engine, request.rubrics, request.settings),
                 }
             )
             summary = store.finish_shard(manifest, summarize)
@@ -281,6 +285,7 @@ def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime
         packages=packages(),
         hardware=hardware(),
         environment=environment(),
+        git=checkout(),
         records_judged=checked.share,
         records_refused=len(checked.refused),
         rank=shard.rank,

@@ -17,7 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from localjudge.cli import main
-from localjudge.machine import Gpu, diagnose, find_gpus, key_file, server_command
+from localjudge.machine import diagnose, key_file, server_command
+from localjudge.nvidia import Gpu, find_gpus
 from localjudge.offline import ENVIRONMENT
 from localjudge.registry import load_models
 from localjudge.weights import LocalModel

@@ -25,6 +25,14 @@ _WAITING_PER_RUNNING = 2
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameter numbers of mallopt(3)."""
 
+SWITCHES = {
+    # One process: deterministic scheduling, no child, no `__main__` guard needed in the caller's script.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # On CPU, vLLM would keep a core free for a scheduler process that this engine does not have.
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+}
+"""What is set before vLLM is imported, unless it is set already."""
+
 _GPU_OPTIONS: dict[str, object] = {"max_num_seqs": 256}
 
 
@@ -168,10 +176,8 @@ def _available_memory() -> int:
 
 
 def _import_vllm() -> tuple[Any, Any]:
-    # One process: deterministic scheduling, no child, no `__main__` guard needed in the caller's script.
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    # On CPU, vLLM would keep a core free for a scheduler process that this engine does not have.
-    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
     try:
         import vllm
         import vllm.platforms
