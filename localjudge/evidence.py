@@ -72,8 +72,8 @@ def open_evidence(folder: Path, findings: Findings) -> Evidence | None:
         evidence.summary = _read(folder / "summary.json", Summary, findings)
     if (folder / "seal.json").is_file():
         evidence.seal = _read(folder / "seal.json", Seal, findings)
-    counts = {"manifests": evidence.manifests, "segments": whole, "verdicts": evidence.stored}
-    findings.detail = ", ".join(f"{name}: {len(held)}" for name, held in counts.items())
+    counts = {"manifests": len(evidence.manifests), "segments": len(whole), "verdicts": len(evidence.stored)}
+    findings.detail = ", ".join(f"{name}: {count}" for name, count in counts.items())
     return evidence
 
 

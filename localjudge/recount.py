@@ -12,7 +12,7 @@ from pathlib import Path
 
 from localjudge.calibration import Calibration
 from localjudge.checks import lists_digest
-from localjudge.decisions import Band, settle, stages_owed
+from localjudge.decisions import Band, Reasons, settle, stages_owed
 from localjudge.evidence import Evidence
 from localjudge.findings import KEPT, Findings, differences, shown
 from localjudge.manifest import Manifest, Plan
@@ -143,7 +143,7 @@ def _grade_faults(grade: Grade, plan: Plan) -> Iterator[str]:
 
 def _stage_faults(grade: Grade, plan: Plan) -> Iterator[str]:
     band = Band(*plan.band)
-    reasons = "all" if plan.reasons == "all" else "failed"
+    reasons: Reasons = "all" if plan.reasons == "all" else "failed"
     asked = tuple(stage.stage for stage in grade.stages)
     owed = stages_owed(grade.stages, band, reasons, doubts=plan.doubt_budget is not None)
     if asked != owed:
@@ -254,7 +254,7 @@ def _rule_faults(record: Record, verdict: Verdict, source: Source, plan: Plan) -
     for grade in verdict.detail:
         ruled = ruling.decided.get(grade.id)
         if grade.unscored is None and (ruled is not None) != (grade.source == "rule"):
-            yield f"indicator {grade.id}: decided by {grade.source}, the rules {'decide' if ruled else 'do not decide'} it"
+            yield f"indicator {grade.id}: {'not ' if ruled else ''}decided by a rule, the rules say otherwise"
         elif ruled is not None and ruled != grade.model_copy(update={"witnesses": ()}):
             yield f"indicator {grade.id}: the rule says {ruled.score}, {shown(ruled.reason)}"
         elif grade.witnesses != ruling.witnesses.get(grade.id, ()) and grade.unscored is None:

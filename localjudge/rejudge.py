@@ -63,8 +63,10 @@ class Flip(BaseModel):
     decided_by: str | None
 
     def __str__(self) -> str:
-        margins = f"margin {_signed(self.margin_there)} there, {_signed(self.margin_here)} here"
-        return f"record {self.id!r}: indicator {self.indicator}: {shown(self.there)} there, {shown(self.here)} here; {margins}"
+        return (
+            f"record {self.id!r}: indicator {self.indicator}: {shown(self.there)} there, {shown(self.here)} here; "
+            f"margin {_signed(self.margin_there)} there, {_signed(self.margin_here)} here"
+        )
 
 
 class Replay(BaseModel):
@@ -149,7 +151,7 @@ def plan_differences(evidence: Evidence, source: Source, means: Means) -> Iterat
     missing = [task for task in plan.rubrics if task not in source.rubrics]
     for task in missing:
         yield f"rubrics.{task}", f"{plan.rubrics[task].ref} {plan.rubrics[task].digest[:12]}", "none in these words"
-    unknown = {"model.name"} | ({"model.digest"} if means.model is None else set())
+    unknown = {"model.name"} | ({"model.digest"} if means.model is None and plan.engine != "fake" else set())
     for name, there, here in differences(plan.model_dump(mode="json"), again.model_dump(mode="json")):
         if name in unknown or (missing and (name.startswith("rubrics") or name == "schema_digest")):
             continue

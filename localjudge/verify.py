@@ -1,4 +1,4 @@
-"""Verifies a run that somebody else may have made, level by level: each takes for granted what those before it found."""
+"""Verifies a run that somebody else made, level by level; each takes for granted what those before it found."""
 
 from __future__ import annotations
 
