@@ -19,6 +19,7 @@ from localjudge.manifest import Plan
 from localjudge.offline import go_offline
 from localjudge.recount import Source
 from localjudge.rejudge import SAMPLE, Means
+from localjudge.signature import signed
 from localjudge.store import RunStore
 from localjudge.verify import Verification, source_of
 from localjudge.verify import verify as verify_run
@@ -38,8 +39,11 @@ FAULTS_SHOWN = 20
 @rubric_option
 @click.option("--calibration", default="auto", help="auto, or the file that the run used.")
 @engine_options
+@click.option("--public-key", type=click.Path(path_type=Path), help="Whose signature the seal must have (PEM).")
 @click.option("--json", "as_json", is_flag=True)
-def verify(folder: Path, level: Level | None, as_json: bool, model_name: str | None, **options: Any) -> None:
+def verify(
+    folder: Path, level: Level | None, public_key: Path | None, as_json: bool, model_name: str | None, **options: Any
+) -> None:
     """Check that the run at FOLDER is whole, unchanged and rightly counted; with --model, judge a sample again."""
     go_offline()
     last: Level = level or ("replay" if model_name else "environment")
@@ -47,7 +51,7 @@ def verify(folder: Path, level: Level | None, as_json: bool, model_name: str | N
     def at_hand(evidence: Evidence) -> tuple[Source, Means]:
         return _source(evidence, options), _means(evidence.plan, model_name, last, options)
 
-    found = verify_run(folder, last=last, at_hand=at_hand, on_record=_noted())
+    found = verify_run(folder, last=last, public_key=public_key, at_hand=at_hand, on_record=_noted())
     if as_json:
         click.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
     else:
@@ -58,13 +62,21 @@ def verify(folder: Path, level: Level | None, as_json: bool, model_name: str | N
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def seal(folder: Path) -> None:
-    """Seal the finished run at FOLDER as it is now, in place of the seal that it has."""
+@click.option("--sign", "private_key", type=click.Path(path_type=Path), help="Sign the seal with this key (PEM).")
+def seal(folder: Path, private_key: Path | None) -> None:
+    """Seal the finished run at FOLDER as it is now, in place of its seal; with a key, sign the seal that it has."""
     store = RunStore.open(folder)
     if not store.complete:
         raise StoreError(f"{folder} is not finished.", hint="The same `localjudge run` goes on with it, and seals it.")
-    made = store.write_seal()
-    click.echo(f"{made.verdicts} verdicts, root {made.merkle_root}")
+    if private_key is None or not (folder / "seal.json").is_file():
+        made = store.write_seal()
+        click.echo(f"{made.verdicts} verdicts, root {made.merkle_root}")
+    if private_key is not None:
+        if verify_run(folder, last="integrity").failed:
+            hint = f"See localjudge verify {folder}; `seal` without a key seals what is there now."
+            raise GateError(f"{folder} is not what was sealed, and is not signed.", hint=hint)
+        store.write_signature(lambda data: signed(data, private_key))
+        click.echo("signed: seal.sig")
 
 
 def _source(evidence: Evidence, options: dict[str, Any]) -> Source:

@@ -18,6 +18,7 @@ from localjudge.manifest import Manifest, Plan
 from localjudge.records import IdLedger
 from localjudge.seal import Seal, file_digest, merkle_root, sealed_names
 from localjudge.segments import Damage, read_segment
+from localjudge.signature import is_signed
 from localjudge.stats import Summary
 from localjudge.store import RunStore
 from localjudge.stored import Stored, judgement
@@ -104,6 +105,15 @@ def check_integrity(evidence: Evidence, findings: Findings) -> None:
     elif merkle_root(judgement(verdict) for verdict in evidence.stored.by_id()) != seal.merkle_root:
         findings.fault("seal.json", "the verdicts are not those that were sealed (Merkle root)")
     findings.detail = f"{len(seal.files)} files, root {seal.merkle_root[:12]}..."
+
+
+def check_signature(evidence: Evidence, public_key: Path, findings: Findings) -> None:
+    """Whether the seal, and with it all that it covers, is signed by the owner of the key. Raises ConfigError."""
+    signature, seal = evidence.folder / "seal.sig", evidence.folder / "seal.json"
+    if not signature.is_file() or not seal.is_file():
+        findings.fault("seal.sig", "the seal is not signed")
+    elif not is_signed(seal.read_bytes(), signature.read_bytes(), public_key):
+        findings.fault("seal.sig", f"not a signature of this seal by the key in {public_key.name}")
 
 
 def _check_damage(evidence: Evidence, damage: Damage, findings: Findings) -> None:

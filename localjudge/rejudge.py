@@ -5,7 +5,7 @@ again. Tells how often a score flips and how near to a tie it was; does not deci
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import median
@@ -143,7 +143,11 @@ def settings_of(plan: Plan, source: Source) -> Settings:
     )
 
 
-def plan_differences(evidence: Evidence, source: Source, means: Means) -> Iterator[tuple[str, Any, Any]]:
+Difference = tuple[str, Any, Any]
+"""Where, what it was there, what it is here."""
+
+
+def plan_differences(evidence: Evidence, source: Source, means: Means) -> Iterator[Difference]:
     """Where the plan that these means make is not the plan of the run. What was not given is not compared."""
     plan = evidence.plan
     request = request_of(evidence, source, means)
@@ -158,9 +162,11 @@ def plan_differences(evidence: Evidence, source: Source, means: Means) -> Iterat
         yield name, there, here
 
 
-def check_environment(evidence: Evidence, source: Source, means: Means, findings: Findings) -> None:
-    """Notes what is different here; nothing of it is a fault of the run."""
-    for name, there, here in plan_differences(evidence, source, means):
+def check_environment(
+    evidence: Evidence, asked: Sequence[Difference], findings: Findings, *, strict: bool = False
+) -> None:
+    """Notes what is different here, with what `plan_differences` found; nothing of it is a fault unless `strict`."""
+    for name, there, here in asked:
         findings.notes.append(f"plan.json: {name}: {shown(there)} there, {shown(here)} here")
     here = {"packages": packages(), "hardware": hardware(), "environment": SWITCHES | environment()}
     noted: set[str] = set()
@@ -176,7 +182,7 @@ def check_environment(evidence: Evidence, source: Source, means: Means, findings
                 noted.add(text)
                 findings.notes.append(f"{name}: {text}")
     findings.detail = f"{len(findings.notes)} differences from this machine"
-    if means.strict:
+    if strict:
         for note in findings.notes:
             findings.fault("difference", note)
         findings.notes.clear()
@@ -186,11 +192,12 @@ def check_replay(
     evidence: Evidence,
     source: Source,
     means: Means,
+    asked: Sequence[Difference],
     findings: Findings,
     on_record: Callable[[int, int], None] = lambda done, total: None,
 ) -> Replay | None:
     """Judges a sample again, drawn from the ids by the seed. None, with faults, where it cannot be asked as it was."""
-    for name, there, here in plan_differences(evidence, source, means):
+    for name, there, here in asked:
         if not name.startswith(_OTHER_MACHINE):
             findings.fault("plan.json", f"{name} is {shown(there)}, here {shown(here)}: not the same question")
     if findings.count:

@@ -8,7 +8,7 @@ quarantine/            damaged lines of segments, set aside
 progress/              how far each shard is; advisory
 manifest*.json         facts observed, one file a shard
 summary.json           the numbers of a finished run
-seal.json              what a finished run consists of: digests of all of the above
+seal.json              what a finished run consists of: digests of all of the above; seal.sig, its signature if any
 done/<rank>-of-<world> written last: its existence means that this shard is complete
 """
 
@@ -221,10 +221,17 @@ class RunStore:
 
         def write() -> Seal:
             seal = make_seal(self.folder, self.stored(), self.plan().digest)
+            # A signature of the old seal says nothing of this one.
+            (self.folder / "seal.sig").unlink(missing_ok=True)
             write_whole(self.folder / "seal.json", _pretty(seal.model_dump(mode="json")))
             return seal
 
         return self._written(write)
+
+    def write_signature(self, sign: Callable[[bytes], bytes]) -> None:
+        """Signs the seal. Raises StoreError."""
+        path = self.folder / "seal.sig"
+        self._written(lambda: write_whole(path, sign((self.folder / "seal.json").read_bytes())))
 
     def close(self) -> None:
         """Acknowledges what waits, as far as that can be, and closes the segment. Safe to call twice."""

@@ -9,12 +9,12 @@ from typing import Any
 
 from localjudge.calibration import Calibration
 from localjudge.errors import ConfigError, UsageError
-from localjudge.evidence import Evidence, check_integrity, open_evidence
+from localjudge.evidence import Evidence, check_integrity, check_signature, open_evidence
 from localjudge.findings import LEVELS, Findings, Level
 from localjudge.manifest import Plan
 from localjudge.records import TaskType
 from localjudge.recount import Source, check_completeness, check_numbers
-from localjudge.rejudge import Means, Replay, check_environment, check_replay
+from localjudge.rejudge import Means, Replay, check_environment, check_replay, plan_differences
 from localjudge.rubric import Rubric, builtin_names, load_rubric
 
 
@@ -43,13 +43,15 @@ def verify(
     folder: Path,
     *,
     last: Level = "environment",
+    public_key: Path | None = None,
     at_hand: Callable[[Evidence], tuple[Source, Means]] = lambda _: (Source(), Means()),
     on_record: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Checks a run folder up to and with the level `last`. `at_hand` says what there is to check it with.
+    """Checks a run folder up to and with the level `last`. `at_hand` says what there is to check it with; with a public
+    key, integrity asks for a signature by its owner.
 
-    Raises StoreError for a folder that holds no run, InputError for an input that cannot be read, UsageError for a
-    replay without an input, and whatever opening an engine raises.
+    Raises StoreError for a folder that holds no run, InputError for an input that cannot be read, ConfigError for a key,
+    UsageError for a replay without an input, and whatever opening an engine raises.
     """
     levels = [Findings(level) for level in LEVELS[: LEVELS.index(last) + 1]]
     found = {findings.level: findings for findings in levels}
@@ -63,13 +65,18 @@ def verify(
         raise UsageError("a replay judges records again.", hint="Give the input of the run: --input FILE.")
     if "integrity" in found:
         check_integrity(evidence, found["integrity"])
+        if public_key is not None:
+            check_signature(evidence, public_key, found["integrity"])
     if "completeness" in found:
         check_completeness(evidence, source, found["completeness"])
     if "numbers" in found:
         check_numbers(evidence, source, found["numbers"])
+    replay = None
     if "environment" in found:
-        check_environment(evidence, source, means, found["environment"])
-    replay = check_replay(evidence, source, means, found["replay"], on_record) if "replay" in found else None
+        asked = list(plan_differences(evidence, source, means))
+        check_environment(evidence, asked, found["environment"], strict=means.strict)
+        if "replay" in found:
+            replay = check_replay(evidence, source, means, asked, found["replay"], on_record)
     return Verification(tuple(levels), replay)
 
 

@@ -27,6 +27,7 @@ GROUND = {
     "gpus": "errors strict_yaml",
     "offline": "errors",
     "disk": "",
+    "nvidia": "",
     "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
@@ -78,18 +79,27 @@ QUESTIONS = {
 }
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
-    "manifest": "records",
+    "manifest": "nvidia records",
     "segments": "disk",
     "stored": "errors segments shards verdicts",
-    "store": "disk errors manifest segments shards stored verdicts",
+    "seal": "stored",
+    "signature": "errors",
+    "store": "disk errors manifest seal segments shards stored verdicts",
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
     "labels": "errors verdicts",
     "recovery": "engines.base errors judge records rubric strategies verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
-    "run": "checks engine_choice engines.base errors labels manifest prompts records recovery rubric segments shards "
+    "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
+    "run": "asked checks engine_choice engines.base errors labels manifest prompts records recovery rubric segments shards "
     "stats stop store stored strategies verdicts weights work",
     "retry": "errors records rubric run stats stop store stored verdicts work",
+    "findings": "",
+    "evidence": "errors findings manifest records seal segments signature stats store stored verdicts",
+    "recount": "calibration checks decisions evidence findings manifest records rubric rules stats verdicts",
+    "rejudge": "decisions engine_choice engines.vllm_offline evidence findings manifest recount run stats strategies "
+    "verdicts weights",
+    "verify": "calibration errors evidence findings manifest recount records rejudge rubric",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
@@ -100,19 +110,20 @@ READING = {
     "exam": "errors records rubric verdicts",
     "status": "manifest store",
     "export": "errors stored verdicts",
+    "redact": "errors stored verdicts",
     "report": "calibration exam stats status",
 }
 # Front door.
 DOOR = {
-    "machine": "offline registry weights",
+    "machine": "nvidia offline registry weights",
     "agent": "engine_choice errors judge offline records rubric",
     "cli": "cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_results cli_resume cli_rubrics "
-    "cli_run errors",
+    "cli_run cli_verify errors",
     "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "run work",
     "cli_results": "cli_options decisions errors report stats store stored",
-    "cli_export": "cli_results export store",
+    "cli_export": "cli_results export redact store weights",
     "cli_run": "cli_options cli_progress cli_results errors offline registry run shards stop weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
@@ -122,7 +133,9 @@ DOOR = {
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
     "cli_rubrics": "rubric verdicts",
-    "cli_machine": "cli_options engines.vllm_offline machine offline registry weights",
+    "cli_machine": "cli_options engines.vllm_offline machine nvidia offline registry weights",
+    "cli_verify": "calibration cli_options engine_choice errors evidence findings manifest offline recount rejudge "
+    "signature store verify",
     "": "agent errors judge records rubric strategies verdicts",
     "__main__": "cli",
 }
@@ -159,7 +172,7 @@ IMPORTERS = {
     "numpy": "gguf",
     "sklearn": "calibrate",
     "click": "cli cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_progress "
-    "cli_results cli_resume cli_rubrics cli_run",
+    "cli_results cli_resume cli_rubrics cli_run cli_verify",
     "rich": "cli_progress report",
     "pyarrow": "export rows",
     "huggingface_hub": "hubs",
@@ -169,6 +182,7 @@ IMPORTERS = {
     "rjieba": "checks.segments",
     "lunar_python": "checks.calendar",
     "jinja2": "engines.encode prompts",
+    "cryptography": "signature",
     # Ways out of the machine: the server client above, and the pull.
     "urllib.request": "hubs",
     "urllib.error": "hubs",

@@ -17,6 +17,7 @@ from localjudge.decisions import DEFAULT_BAND, settle
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import StoreError, UsageError
 from localjudge.findings import LEVELS, Level
+from localjudge.recount import Source
 from localjudge.rejudge import MARGIN_TOLERANCE, Means
 from localjudge.rubric import load_rubric
 from localjudge.run import RunRequest, execute
@@ -27,9 +28,9 @@ from localjudge.store import RunStore
 from localjudge.stored import judgement
 from localjudge.strategies import Settings
 from localjudge.verdicts import Grade, Verdict
-from localjudge.verify import Verification, source_of, verify
+from localjudge.verify import Verification, verify
 
-INDICATORS = ("1.1", "2.1", "5.5")
+RUBRIC = load_rubric("push").select(("1.1", "2.1", "5.5"))
 """5.5 is decided by a rule."""
 SIGNED = "a signature alone"
 HARMLESS = "nothing: the verdicts are the same"
@@ -80,7 +81,7 @@ class Run:
 
     def verify(self, last: Level = "replay", **means: Any) -> Verification:
         def at_hand(evidence: Any) -> Any:
-            return source_of(evidence.plan, inputs=[self.input]), Means(**means)
+            return Source((self.input,), rubrics={"push": RUBRIC}), Means(**means)
 
         return verify(self.folder, last=last, at_hand=at_hand)
 
@@ -90,12 +91,11 @@ def finished(folder: Path, *names: str, shards: int = 2) -> Run:
     records.parent.mkdir(parents=True, exist_ok=True)
     texts = [line(name, send_time="2026-02-17T09:00", message=f"消息{name}，新年快乐") for name in names]
     records.write_bytes(b"".join([*texts, b"{}\n"]))
-    rubric = load_rubric("push").select(INDICATORS)
     for shard in Shard(0, 2).all()[:shards]:
         request = RunRequest(
             inputs=(records,),
             out=folder / "run",
-            rubrics={"push": rubric},
+            rubrics={"push": RUBRIC},
             model=None,
             engine=EngineChoice("fake"),
             settings=Settings(),
