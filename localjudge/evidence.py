@@ -61,18 +61,17 @@ def open_evidence(folder: Path, findings: Findings) -> Evidence | None:
     _shape_of_errors(folder / "errors.jsonl", findings)
     if not all(whole):
         return None
-    evidence = Evidence(folder, store, plan, store.stored(), repeats=repeats)
-    for path in sorted(folder.glob("manifest*.json")):
-        manifest = _read(path, Manifest, findings)
-        if manifest is not None:
-            evidence.manifests[path.name] = manifest
-    for name in ("summary.json", "seal.json"):
-        if not (folder / name).is_file() and store.complete:
-            findings.fault(name, "missing, though the run says that it is finished")
-    if (folder / "summary.json").is_file():
-        evidence.summary = _read(folder / "summary.json", Summary, findings)
-    if (folder / "seal.json").is_file():
-        evidence.seal = _read(folder / "seal.json", Seal, findings)
+    read = {path.name: _read(path, Manifest, findings) for path in sorted(folder.glob("manifest*.json"))}
+    evidence = Evidence(
+        folder,
+        store,
+        plan,
+        store.stored(),
+        manifests={name: manifest for name, manifest in read.items() if manifest is not None},
+        summary=_last_written(store, "summary.json", Summary, findings),
+        seal=_last_written(store, "seal.json", Seal, findings),
+        repeats=repeats,
+    )
     counts = {"manifests": len(evidence.manifests), "segments": len(whole), "verdicts": len(evidence.stored)}
     findings.detail = ", ".join(f"{name}: {count}" for name, count in counts.items())
     return evidence
@@ -92,19 +91,23 @@ def check_integrity(evidence: Evidence, findings: Findings) -> None:
         return
     if seal.plan_digest != plan_digest:
         findings.fault("seal.json", "seals another plan than plan.json")
-    present = sealed_names(evidence.folder)
-    for name in sorted({*present, *seal.files}):
-        if name not in present:
-            findings.fault(name, "sealed, and no longer there")
-        elif name not in seal.files:
-            findings.fault(name, "not there when the run was sealed")
-        elif file_digest(evidence.folder / name) != seal.files[name]:
-            findings.fault(name, "changed since the run was sealed")
+    _check_files(evidence.folder, seal, findings)
     if seal.verdicts != len(evidence.stored):
         findings.fault("seal.json", f"{seal.verdicts} verdicts were sealed, {len(evidence.stored)} are there")
     elif merkle_root(judgement(verdict) for verdict in evidence.stored.by_id()) != seal.merkle_root:
         findings.fault("seal.json", "the verdicts are not those that were sealed (Merkle root)")
     findings.detail = f"{len(seal.files)} files, root {seal.merkle_root[:12]}..."
+
+
+def _check_files(folder: Path, seal: Seal, findings: Findings) -> None:
+    present = sealed_names(folder)
+    for name in sorted({*present, *seal.files}):
+        if name not in present:
+            findings.fault(name, "sealed, and no longer there")
+        elif name not in seal.files:
+            findings.fault(name, "not there when the run was sealed")
+        elif file_digest(folder / name) != seal.files[name]:
+            findings.fault(name, "changed since the run was sealed")
 
 
 def check_signature(evidence: Evidence, public_key: Path, findings: Findings) -> None:
@@ -174,6 +177,15 @@ def _shape_of_errors(path: Path, findings: Findings) -> None:
             entry = None
         if not isinstance(entry, dict) or set(entry) != {"where", "id", "problem"}:
             findings.fault(f"errors.jsonl:{number}", "not an object with where, id and problem")
+
+
+def _last_written(store: RunStore, name: str, model: type[_Model], findings: Findings) -> _Model | None:
+    """What a run writes when it ends."""
+    if (store.folder / name).is_file():
+        return _read(store.folder / name, model, findings)
+    if store.complete:
+        findings.fault(name, "missing, though the run says that it is finished")
+    return None
 
 
 def _read(path: Path, model: type[_Model], findings: Findings) -> _Model | None:

@@ -65,24 +65,29 @@ def check_completeness(evidence: Evidence, source: Source, findings: Findings) -
             "give the same files in the same order" if len(source.inputs) > 1 else "it is another file, or was changed"
         )
         findings.fault(", ".join(path.name for path in source.inputs), f"not the input that was judged; {hint}")
-    wanted, bad = IdLedger(), 0
-    good = 0
-    for entry in source.entries():
-        if isinstance(entry, BadRecord):
-            bad += 1
-        elif evidence.plan.limit is None or good < evidence.plan.limit:
-            good += 1
-            wanted.claim(entry.id, "", good)
-            if entry.id not in stored:
-                findings.fault(f"record {entry.id!r}", "in the input, and without a verdict")
+    wanted = _check_records(evidence, source, findings)
     for verdict in stored:
         if wanted.claim(verdict.id, "", 0) is None:
             _blame(evidence, findings, verdict.id, "judged, and not in the input")
-    if bad != evidence.store.refused():
-        findings.fault(
-            "errors.jsonl", f"{evidence.store.refused()} records were refused, the input has {bad} faulty ones"
-        )
-    findings.detail = f"{good} records of the input, {len(stored)} verdicts"
+
+
+def _check_records(evidence: Evidence, source: Source, findings: Findings) -> IdLedger:
+    """Looks for the verdict of every record; returns the ids there are."""
+    wanted, good, bad = IdLedger(), 0, 0
+    limit = evidence.plan.limit
+    for entry in source.entries():
+        if isinstance(entry, BadRecord):
+            bad += 1
+        elif limit is None or good < limit:
+            good += 1
+            wanted.claim(entry.id, "", good)
+            if entry.id not in evidence.stored:
+                findings.fault(f"record {entry.id!r}", "in the input, and without a verdict")
+    refused = evidence.store.refused()
+    if bad != refused:
+        findings.fault("errors.jsonl", f"{refused} records were refused, the input has {bad} faulty ones")
+    findings.detail = f"{good} records of the input, {len(evidence.stored)} verdicts"
+    return wanted
 
 
 def check_numbers(evidence: Evidence, source: Source, findings: Findings) -> None:

@@ -50,8 +50,8 @@ def verify(
     """Checks a run folder up to and with the level `last`. `at_hand` says what there is to check it with; with a public
     key, integrity asks for a signature by its owner.
 
-    Raises StoreError for a folder that holds no run, InputError for an input that cannot be read, ConfigError for a key,
-    UsageError for a replay without an input, and whatever opening an engine raises.
+    Raises StoreError for a folder that holds no run, InputError for an input that cannot be read, ConfigError for a
+    key, UsageError for a replay without an input, and whatever opening an engine raises.
     """
     levels = [Findings(level) for level in LEVELS[: LEVELS.index(last) + 1]]
     found = {findings.level: findings for findings in levels}

@@ -1,5 +1,5 @@
-"""Judges records with a small model, then has `localjudge verify` judge them again in another process and other batches:
-how many scores flip, and by how much margins move. Ends with one line of JSON.
+"""Judges records with a small model, then has `localjudge verify` judge them again in another process, in other
+batches: how many scores flip, and by how much margins move. Ends with one line of JSON.
 
     python scripts/replay_sample.py [--records 100] [--strategy read] [--model NAME]
 """
@@ -33,7 +33,7 @@ def replayed(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     records.write_text("".join(lines), encoding="utf-8")
     asked = ("--model", options.model, "--max-model-len", "8192")
     localjudge("run", records, *asked, "--strategy", options.strategy, "--out", folder / "run", "--progress", "plain")
-    # Another number of sequences at a time: a replay that batches as the run did would show less than a second lab sees.
+    # A replay that batches as the run did would show less than a second lab sees.
     again = ("--engine-arg", f"max_num_seqs={options.max_num_seqs}", "--sample", str(options.records))
     found: dict[str, Any] = json.loads(
         localjudge("verify", folder / "run", "--level", "replay", "--input", records, *asked, *again, "--json")

@@ -91,8 +91,8 @@ RUNS = {
     "recovery": "engines.base errors judge records rubric strategies verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
-    "run": "asked checks engine_choice engines.base errors labels manifest prompts records recovery rubric segments shards "
-    "stats stop store stored strategies verdicts weights work",
+    "run": "asked checks engine_choice engines.base errors labels manifest prompts records recovery rubric segments "
+    "shards stats stop store stored strategies verdicts weights work",
     "retry": "errors records rubric run stats stop store stored verdicts work",
     "findings": "",
     "evidence": "errors findings manifest records seal segments signature stats store stored verdicts",

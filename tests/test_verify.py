@@ -1,4 +1,4 @@
-"""Tamperings with a finished run: each is caught, and at which level. The table of docs/reproducibility.md is this one."""
+"""Tamperings with a finished run, each caught at its level: the table of docs/reproducibility.md is this one."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from typing import Any, NamedTuple
 
 import pytest
 from command_line import ROOT, call, line
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from localjudge.decisions import DEFAULT_BAND, settle
 from localjudge.engine_choice import EngineChoice
-from localjudge.errors import StoreError, UsageError
+from localjudge.errors import StoreError
 from localjudge.findings import LEVELS, Level
 from localjudge.recount import Source
-from localjudge.rejudge import MARGIN_TOLERANCE, Means
+from localjudge.rejudge import Means
 from localjudge.rubric import load_rubric
 from localjudge.run import RunRequest, execute
 from localjudge.segments import read_segment, seal
 from localjudge.shards import Shard
 from localjudge.stats import summarize
 from localjudge.store import RunStore
-from localjudge.stored import judgement
 from localjudge.strategies import Settings
 from localjudge.verdicts import Grade, Verdict
 from localjudge.verify import Verification, verify
@@ -367,6 +368,149 @@ def test_a_tampering_is_caught_at_its_level(run: Run, tampering: Tampering) -> N
     assert caught_at(run) == tampering.caught
     run.seal_again()
     assert caught_at(run) == ("" if tampering.sealed_again in (SIGNED, HARMLESS) else tampering.sealed_again)
+
+
+# Signatures
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    """A private key and its public half, as openssl writes them."""
+    private = ed25519.Ed25519PrivateKey.generate()
+    text = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    (tmp_path / "key.pem").write_bytes(text)
+    (tmp_path / "public.pem").write_bytes(public)
+    return tmp_path / "key.pem", tmp_path / "public.pem"
+
+
+def test_whoever_seals_again_has_no_signature(run: Run, keys: tuple[Path, Path]) -> None:
+    assert call("seal", run.folder, "--sign", keys[0]).exit_code == 0
+    assert not verify(run.folder, public_key=keys[1]).failed
+    signature = (run.folder / "seal.sig").read_bytes()
+    times_edited(run)
+    assert verify(run.folder, public_key=keys[1]).failed == ("integrity",)
+    run.seal_again()
+    assert not verify(run.folder).failed
+    for forged in (b"", b"0" * 64, signature):
+        (run.folder / "seal.sig").write_bytes(forged)
+        assert verify(run.folder, public_key=keys[1]).failed == ("integrity",)
+
+
+def test_a_signature_of_another_key_and_none_at_all_are_told_apart(run: Run, keys: tuple[Path, Path]) -> None:
+    assert "the seal is not signed" in call("verify", run.folder, "--public-key", keys[1]).stdout
+    call("seal", run.folder, "--sign", keys[0])
+    other = ed25519.Ed25519PrivateKey.generate().public_key()
+    keys[1].write_bytes(other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    assert "not a signature of this seal by the key" in call("verify", run.folder, "--public-key", keys[1]).stdout
+
+
+def test_what_is_not_what_was_sealed_is_not_signed(run: Run, keys: tuple[Path, Path]) -> None:
+    score_flipped(run)
+    refused = call("seal", run.folder, "--sign", keys[0])
+    assert (refused.exit_code, (run.folder / "seal.sig").exists()) == (4, False)
+    assert "is not what was sealed, and is not signed" in refused.stderr
+
+
+@pytest.mark.parametrize("text", ["", "-----BEGIN PRIVATE KEY-----", "key"])
+def test_a_file_that_is_no_key_is_bad_configuration(run: Run, keys: tuple[Path, Path], text: str) -> None:
+    for key, arguments in (
+        (keys[0], ("seal", run.folder, "--sign")),
+        (keys[1], ("verify", run.folder, "--public-key")),
+    ):
+        if arguments[0] == "verify":
+            (run.folder / "seal.sig").write_bytes(b"0" * 64)
+        key.write_text(text, encoding="utf-8")
+        told = call(*arguments, key)
+        assert (told.exit_code, "Ed25519 key in PEM" in told.stderr) == (3, True)
+
+
+# The command
+
+
+def test_every_fault_is_a_line_that_says_where(run: Run) -> None:
+    score_and_totals(run)
+    run.seal_again()
+    told = call("verify", run.folder, "--input", run.input)
+    place = next(
+        f"verdicts/{s.name}:{n}" for s in run.segments for n, text in enumerate(run.lines(s), 1) if b'"r1"' in text
+    )
+    lines = told.stdout.splitlines()
+    assert [entry.split()[:2] for entry in lines[:5]] == [
+        ["shape", "passed"],
+        ["integrity", "passed"],
+        ["completeness", "passed"],
+        ["numbers", "failed"],
+        ["environment", "passed"],
+    ]
+    assert lines[5].startswith(f"numbers: {place}: record 'r1': indicator 1.1: score is ")
+    assert (told.exit_code, told.stderr) == (4, f"error: {run.folder} does not verify: numbers.\n")
+
+
+def test_a_program_reads_the_same_as_json(run: Run) -> None:
+    told = call("verify", run.folder, "--input", run.input, "--level", "replay", "--sample", "3", "--json")
+    found = json.loads(told.stdout)
+    assert (told.exit_code, found["passed"]) == (0, True)
+    assert [level["level"] for level in found["levels"]] == list(LEVELS)
+    assert (found["replay"]["records"], found["replay"]["flip_rate"][0]) == (3, 0.0)
+
+
+def test_without_the_input_completeness_counts_and_says_so(run: Run) -> None:
+    found = verify(run.folder)
+    assert [entry.outcome for entry in found.levels] == ["passed", "passed", "skipped", "passed", "passed"]
+    assert "needs --input" in found.levels[2].detail
+
+
+def test_the_sample_of_a_replay_is_drawn_by_its_seed(run: Run) -> None:
+    def sampled(seed: int) -> Any:
+        reason_edited(run)
+        found = run.verify(sample=4, seed=seed, strict=True)
+        return found.levels[-1].faults
+
+    assert sampled(1) == sampled(1)
+    assert len({tuple(sampled(seed)) for seed in range(6)}) > 1
+
+
+def test_a_run_that_is_not_finished_does_not_verify(tmp_path: Path) -> None:
+    half = finished(tmp_path / "half", "r1", "r2", "r3", "r4", shards=1)
+    found = half.verify("completeness")
+    assert found.failed == ("integrity", "completeness")
+    assert "the run is not finished" in found.levels[1].faults[0]
+    assert call("seal", half.folder).exit_code == 1
+
+
+def test_damage_that_the_run_repaired_is_a_note(run: Run) -> None:
+    byte_changed(run)
+    finished_again = RunRequest(
+        inputs=(run.input,),
+        out=run.folder,
+        rubrics={"push": RUBRIC},
+        model=None,
+        engine=EngineChoice("fake"),
+        on_bad_input="skip",
+    )
+    execute(finished_again)
+    found = run.verify()
+    assert not found.failed
+    assert any("set aside by the run" in note for note in found.levels[1].notes)
+
+
+def test_a_replay_needs_an_input_and_a_model(run: Run) -> None:
+    assert "--input FILE" in call("verify", run.folder, "--level", "replay").stderr
+    run.edit("plan.json", lambda plan: plan.update(engine="vllm"))
+    told = call("verify", run.folder, "--level", "replay", "--input", run.input)
+    assert (told.exit_code, "Give --model" in told.stderr) == (2, True)
+
+
+def test_a_folder_without_a_plan_and_one_with_a_broken_plan(run: Run, tmp_path: Path) -> None:
+    assert call("verify", tmp_path).exit_code == 1
+    (run.folder / "plan.json").write_text("{", encoding="utf-8")
+    found = run.verify("environment")
+    assert (found.failed, found.levels[1].detail) == (("shape",), "the shape does not hold")
 
 
 def test_the_table_of_the_page_is_the_one_that_is_asserted() -> None:

@@ -36,6 +36,15 @@ SWITCHES = {
 _GPU_OPTIONS: dict[str, object] = {"max_num_seqs": 256}
 
 
+_RESOLVED = (
+    "model_config.dtype model_config.quantization cache_config.block_size cache_config.cache_dtype "
+    "cache_config.enable_prefix_caching scheduler_config.max_num_seqs scheduler_config.max_num_batched_tokens "
+    "scheduler_config.enable_chunked_prefill compilation_config.mode compilation_config.cudagraph_mode "
+    "attention_config.backend parallel_config.tensor_parallel_size parallel_config.pipeline_parallel_size"
+).split()
+"""Settings of vLLM's own that decide by which kernels, and in which batches, a number is computed."""
+
+
 class VLLMOffline(Backend):
     """One `vllm.LLM` on the devices of this process.
 
@@ -76,7 +85,9 @@ class VLLMOffline(Backend):
             model=name,
             context_length=int(self.llm.model_config.max_model_len),
             versions=_versions(),
-            options=resolved | {"device": "cpu" if on_cpu else "gpu"},
+            options=resolved
+            | {"device": "cpu" if on_cpu else "gpu"}
+            | {"resolved": _resolved(getattr(self._engine, "vllm_config", None))},
         )
 
     def add(self, request: TokenRequest) -> None:
@@ -141,6 +152,18 @@ class VLLMOffline(Backend):
             error="" if known else f"vLLM ended the request: {answer.finish_reason}",
             choice_logprobs=tuple(found[token_id].logprob for token_id in asked) if found else (),
         )
+
+
+def _resolved(config: Any) -> dict[str, str]:
+    """What vLLM made of the options, and of those that it was not given; without what this version does not have."""
+    found = {}
+    for name in _RESOLVED:
+        value = config
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        if value is not None:
+            found[name] = str(getattr(value, "name", value))
+    return found
 
 
 def cpu_options() -> dict[str, object]:
