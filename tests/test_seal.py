@@ -17,10 +17,8 @@ from localjudge.seal import make_seal, merkle_root, sealed_names
 from localjudge.store import RunStore
 from localjudge.verdicts import NOT_APPLICABLE, Grade, Stage
 
-LEAVES = [
-    bytes.fromhex(text)
-    for text in ",00,10,2021,3031,40414243,5051525354555657,606162636465666768696a6b6c6d6e6f".split(",")
-]
+HEX = ",00,10,2021,3031,40414243,5051525354555657,606162636465666768696a6b6c6d6e6f"
+LEAVES = [bytes.fromhex(text) for text in HEX.split(",")]
 """The leaves of Certificate Transparency's own tests, and the roots of its first ones."""
 ROOTS = {
     1: "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
