@@ -44,11 +44,11 @@ def verify(
     *,
     last: Level = "environment",
     public_key: Path | None = None,
-    at_hand: Callable[[Evidence], tuple[Source, Means]] = lambda _: (Source(), Means()),
+    at_hand: Callable[[Evidence], tuple[Source, Means]] = lambda evidence: (source_of(evidence.plan), Means()),
     on_record: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Checks a run folder up to and with the level `last`. `at_hand` says what there is to check it with; with a public
-    key, integrity asks for a signature by its owner.
+    """Checks a run folder up to and with the level `last`. `at_hand` says what there is to check it with, by default
+    the built-in rubrics alone; with a public key, integrity asks for a signature by its owner.
 
     Raises StoreError for a folder that holds no run, InputError for an input that cannot be read, ConfigError for a
     key, UsageError for a replay without an input, and whatever opening an engine raises.
