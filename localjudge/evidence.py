@@ -8,20 +8,23 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from localjudge.decisions import Reasons
 from localjudge.errors import StoreError
-from localjudge.findings import Findings
+from localjudge.findings import Findings, shown
 from localjudge.manifest import Manifest, Plan
 from localjudge.records import IdLedger
+from localjudge.rules import Rules
 from localjudge.seal import Seal, file_digest, merkle_root, sealed_names
 from localjudge.segments import Damage, read_segment
 from localjudge.signature import is_signed
 from localjudge.stats import Summary
 from localjudge.store import RunStore
 from localjudge.stored import Stored, judgement
+from localjudge.strategies import Strategy
 from localjudge.verdicts import Verdict
 
 _SEGMENT = re.compile(r"\d{5,}-of-\d{5,}\.\d{4,}\.jsonl")
@@ -51,7 +54,7 @@ def open_evidence(folder: Path, findings: Findings) -> Evidence | None:
     """
     store = RunStore.open(folder)
     plan = _read(folder / "plan.json", Plan, findings)
-    if plan is None:
+    if plan is None or not _shape_of_plan(plan, findings):
         return None
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
@@ -106,8 +109,15 @@ def _check_files(folder: Path, seal: Seal, findings: Findings) -> None:
             findings.fault(name, "sealed, and no longer there")
         elif name not in seal.files:
             findings.fault(name, "not there when the run was sealed")
-        elif file_digest(folder / name) != seal.files[name]:
+        elif _digest(folder / name) != seal.files[name]:
             findings.fault(name, "changed since the run was sealed")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def check_signature(evidence: Evidence, public_key: Path, findings: Findings) -> None:
@@ -127,6 +137,21 @@ def _check_damage(evidence: Evidence, damage: Damage, findings: Findings) -> Non
         findings.notes.append(f"{where}: damaged, set aside by the run, its record judged again")
     else:
         findings.fault(where, "the line does not fit its checksum")
+
+
+def _shape_of_plan(plan: Plan, findings: Findings) -> bool:
+    """Whether it asks for what this version knows."""
+    known: dict[str, tuple[object, ...]] = {
+        "strategy": get_args(Strategy),
+        "rules": get_args(Rules),
+        "reasons": get_args(Reasons),
+        "orders": (1, 2),
+        "on_bad_input": ("fail", "skip"),
+    }
+    strange = [name for name, values in known.items() if getattr(plan, name) not in values]
+    for name in strange:
+        findings.fault("plan.json", f"{name} is {shown(getattr(plan, name))}; known are {known[name]}")
+    return not strange
 
 
 def _shape_of_segment(path: Path, plan: Plan, repeats: list[tuple[str, str]], findings: Findings) -> bool:
@@ -170,10 +195,14 @@ def _misshapen(verdict: Verdict, plan: Plan) -> str:
 def _shape_of_errors(path: Path, findings: Findings) -> None:
     if not path.is_file():
         return
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+    for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             entry = None
         if not isinstance(entry, dict) or set(entry) != {"where", "id", "problem"}:
             findings.fault(f"errors.jsonl:{number}", "not an object with where, id and problem")

@@ -171,7 +171,7 @@ def _read_faults(said: Stage | Grade) -> Iterator[str]:
         return
     if said.score != (said.p_pass >= 0.5):
         yield f"the score is {said.score}, p_pass {said.p_pass:.4g}"
-    if not said.calibrated and abs(said.p_pass - probability(said.margin)) > _ROUNDING:
+    if not said.calibrated and not _close(said.p_pass, probability(said.margin)):
         yield f"p_pass is {said.p_pass:.6g}, its margin makes {probability(said.margin):.6g}"
     if not MIN_LABEL_MASS <= said.label_mass <= 1:
         yield f"scored with a label mass of {said.label_mass:.4g}"
@@ -180,6 +180,11 @@ def _read_faults(said: Stage | Grade) -> Iterator[str]:
 def _answer_faults(said: Stage | Grade) -> Iterator[str]:
     if said.score is not None and said.applicable is said.reason.strip().startswith(NOT_APPLICABLE):
         yield f"applicable is {said.applicable}, the reason {shown(said.reason)}"
+
+
+def _close(one: float, other: float) -> bool:
+    # False for NaN too.
+    return abs(one - other) <= _ROUNDING
 
 
 def probability(margin: float) -> float:
@@ -193,7 +198,7 @@ def _calibration_faults(verdict: Verdict, grade: Grade, source: Source) -> Itera
         return
     indicator = next((entry for entry in rubric.indicators if entry.id == grade.id), None)
     made = calibration.probability(verdict.task_type, indicator, grade.margin) if indicator else None
-    if (made is not None) != grade.calibrated or (made is not None and abs(made - grade.p_pass) > _ROUNDING):
+    if (made is not None) != grade.calibrated or (made is not None and not _close(made, grade.p_pass)):
         yield f"p_pass is {grade.p_pass:.6g}, the calibration makes {shown(made)} of its margin"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -115,7 +115,7 @@ def request_of(evidence: Evidence, source: Source, means: Means) -> RunRequest:
         ),
         settings=settings_of(plan, source),
         limit=plan.limit,
-        on_bad_input=_one_of(plan.on_bad_input, "fail", "skip"),
+        on_bad_input="skip" if plan.on_bad_input == "skip" else "fail",
         default_task_type=source.task_type,
     )
 
@@ -264,11 +264,14 @@ def _judge_pairs(pairs: list[_Pair], replay: Replay, means: Means, findings: Fin
     """A margin that moved further than noise moves one is a fault, and so are more flips than noise makes; `strict`:
     whatever is not the same."""
     for flip in replay.flips:
-        (findings.fault("flip", str(flip)) if means.strict else findings.notes.append(str(flip)))
+        if means.strict:
+            findings.fault("flip", str(flip))
+        else:
+            findings.notes.append(str(flip))
     allowed = 0.0 if means.strict else MARGIN_TOLERANCE
     for pair in pairs:
         where = f"record {pair.record_id!r}: indicator {pair.there.id}"
-        if pair.shift is not None and pair.shift > allowed:
+        if pair.shift is not None and not pair.shift <= allowed:  # NaN is no small shift
             findings.fault(where, f"margin {_signed(pair.there.margin)} there, {_signed(pair.here.margin)} here")
         elif means.strict and pair.there.reason != pair.here.reason:
             findings.fault(where, "another reason here")
@@ -280,7 +283,3 @@ def _judge_pairs(pairs: list[_Pair], replay: Replay, means: Means, findings: Fin
 
 def _signed(margin: float | None) -> str:
     return "none" if margin is None else f"{margin:+.3f}"
-
-
-def _one_of(text: str, *known: Literal["fail", "skip"]) -> Literal["fail", "skip"]:
-    return next(name for name in known if name == text)

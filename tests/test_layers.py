@@ -95,7 +95,8 @@ RUNS = {
     "shards stats stop store stored strategies verdicts weights work",
     "retry": "errors records rubric run stats stop store stored verdicts work",
     "findings": "",
-    "evidence": "errors findings manifest records seal segments signature stats store stored verdicts",
+    "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
+    "strategies verdicts",
     "recount": "calibration checks decisions evidence findings manifest records rubric rules stats verdicts",
     "rejudge": "decisions engine_choice engines.vllm_offline evidence findings manifest recount run stats strategies "
     "verdicts weights",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -501,6 +502,23 @@ def test_a_replay_needs_an_input_and_a_model(run: Run) -> None:
     run.edit("plan.json", lambda plan: plan.update(engine="vllm"))
     told = call("verify", run.folder, "--level", "replay", "--input", run.input)
     assert (told.exit_code, "Give --model" in told.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("name", "value"), [("strategy", "best"), ("rules", "no"), ("orders", 3), ("reasons", "some")])
+def test_a_plan_that_asks_for_what_nobody_knows_is_misshapen(run: Run, name: str, value: Any) -> None:
+    run.edit("plan.json", lambda plan: plan.update({name: value}))
+    found = run.verify("environment")
+    assert (found.failed, found.levels[0].count) == (("shape",), 1)
+    assert found.levels[0].faults[0].startswith(f"plan.json: {name} is {value}; known are ")
+
+
+def test_a_figure_that_is_no_number_is_a_fault(run: Run) -> None:
+    for segment in run.segments:
+        verdicts = [entry.payload for entry in read_segment(segment)]
+        changed = [re.sub(rb'"margin":-?[\d.]+', b'"margin":NaN', payload, count=1) for payload in verdicts]
+        segment.write_bytes(b"".join(map(seal, changed)))
+    run.seal_again()
+    assert run.verify("numbers").failed in (("numbers",), ("shape",))
 
 
 def test_a_folder_without_a_plan_and_one_with_a_broken_plan(run: Run, tmp_path: Path) -> None:
