@@ -1,7 +1,7 @@
 """A Slurm of its own on one node: munged, slurmctld and slurmd on loopback, all files in one folder, no accounting.
 
 The daemons are those of the system's packages, run as the present user. Root, systemd and cgroups are not needed, and a
-Slurm that this machine may belong to is not touched. CPUs and GPUs are only declared; Slurm deals them out all the same.
+Slurm that this machine may belong to is not touched. CPUs and GPUs are only declared: Slurm deals them out anyway.
 """
 
 from __future__ import annotations

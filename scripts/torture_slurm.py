@@ -38,7 +38,7 @@ ASK = "--engine fake --strategy explain --rules off --task-type push --indicator
 LAUNCHER = """\
 #!/bin/sh
 echo "$SLURM_ARRAY_TASK_ID ${{SLURM_RESTART_COUNT:-0}} $CUDA_VISIBLE_DEVICES" >> {starts}
-export PYTHONPATH={root}
+export PYTHONPATH={root}${{PYTHONPATH:+:$PYTHONPATH}}
 exec {python} -m localjudge "$@"
 """
 ENDS = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
