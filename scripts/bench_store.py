@@ -20,6 +20,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bench_setting import bench_model, example_records, print_figures
 from torture_setting import ONE_REQUEST, write_records
@@ -103,14 +104,14 @@ def _real(folder: Path, records: int, model: str | None, strategy: Strategy) -> 
     )
 
 
-def _count_syncs() -> list[int]:
+def _count_syncs() -> list[Any]:
     """Grows by one with each fsync of this process from now on."""
     real = os.fsync
-    called: list[int] = []
+    called: list[Any] = []
 
-    def fsync(descriptor: int) -> None:
-        called.append(descriptor)
-        real(descriptor)
+    def fsync(fd: Any) -> None:
+        called.append(fd)
+        real(fd)
 
     os.fsync = fsync
     return called
