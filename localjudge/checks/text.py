@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Mapping
+from copy import copy
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -47,12 +49,24 @@ class Text:
 
     def __init__(self, message: str) -> None:
         self.message = message
-        self._places: list[int] | None = None
-        if _INVISIBLE.search(message):
-            self._places = [place for place, character in enumerate(message) if not _INVISIBLE.match(character)]
-            message = "".join(message[place] for place in self._places)
         self.visible = message
-        self.folded = message.translate(_FOLDED)
+        self._places: list[int] | None = None
+        self._drop(_INVISIBLE, message)
+        self.folded = self.visible.translate(_FOLDED)
+
+    def reduced(self, dropped: re.Pattern[str], letters: Mapping[int, str]) -> Text:
+        """The same message without what `dropped` finds in the folded text, and with `letters` read as others."""
+        other = copy(self)
+        other._drop(dropped, self.folded)
+        other.folded = other.visible.translate(_FOLDED).translate(letters)
+        return other
+
+    def _drop(self, dropped: re.Pattern[str], text: str) -> None:
+        gone = {place for match in dropped.finditer(text) for place in range(*match.span())}
+        if gone:
+            kept = [place for place in range(len(text)) if place not in gone]
+            self.visible = "".join(self.visible[place] for place in kept)
+            self._places = [self._places[place] for place in kept] if self._places else kept
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where a stretch of `folded` stands in the message."""

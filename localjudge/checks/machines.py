@@ -1,0 +1,185 @@
+"""What a message may call a machine: bots, models, programs, the trades behind them, and what makes such a word the name
+of something else. Words come from `lists/identity.yaml`. Knows nothing of who is meant.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property, lru_cache
+from importlib import resources
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from localjudge.checks.text import Text
+from localjudge.strict_yaml import load_yaml
+
+Kind = Literal["agent", "virtual", "model", "ai", "bot", "name", "word", "thing"]
+"""`agent`: has a role in its name (智能客服). `word`: a model's name that is an everyday word, `thing`: a program, a system,
+a machine; these two count only as what the speaker says to be.
+"""
+Tail = Literal["whole", "open", "other"]
+"""How a mention ends. `whole`: with its noun. `other`: as a longer noun, which is no speaker. `open`: nobody knows."""
+
+STOP = "，。！？；：、…,.!?;:\n"
+IN = rf"[^{STOP}]"
+_Words = tuple[Annotated[str, Field(min_length=1)], ...]
+# Nouns that 智能 or 虚拟 qualify and that are things: a smart home's fitter is no machine.
+_SMART_THING = (
+    "家|手|锁|门|硬|音箱|音响|制造|设备|汽|车|驾|灯|窗|马桶|穿戴|电|水|空|城|社|校|园|农|养|眼|插|冰|洗|床|化|交通"
+    "|物流|投影|体[测脂重检温]"
+)
+_VIRTUAL_THING = "人物|商|货|币|现实|表|机|主机|充|卡|产品|号|背景|键|世界|物|仿真|局域|内存|试|拍|展|网"
+_AGENT = "客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
+_SPACE = (
+    r"(?<=\b[^\W\d_])[ .·*|/-]{1,2}(?=[^\W\d_]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])"
+)
+_SPACED = re.compile(_SPACE)
+_SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+")
+
+
+class Mention(NamedTuple):
+    """A word of the list in the folded text."""
+
+    start: int
+    end: int
+    kind: Kind
+
+
+class Vocabulary(BaseModel):
+    """The lists of `identity.yaml`, and the patterns made of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    simplified: str
+    triggers: _Words
+    names: _Words
+    word_names: _Words
+    makers: _Words
+    bots: _Words
+    intelligences: _Words
+    models: _Words
+    roles: _Words
+    taught: _Words
+    sure_taught: _Words
+    subjects: _Words
+    jobs: _Words
+    organisations: _Words
+    topics: _Words
+    products: _Words
+    handled: _Words
+    others: _Words
+
+    @cached_property
+    def letters(self) -> dict[int, str]:
+        """Traditional and Cantonese characters as the simplified ones that they stand for."""
+        return {ord(pair[0]): pair[1] for pair in self.simplified.split()}
+
+    @cached_property
+    def trigger(self) -> re.Pattern[str]:
+        """Finds what makes a message worth reading, in folded text of either script."""
+        backwards: dict[str, str] = {}
+        for traditional, simplified in self.letters.items():
+            backwards[simplified] = backwards.get(simplified, simplified) + chr(traditional)
+        parts = []
+        for word in self.triggers:
+            rest = "".join(f"[{backwards[letter]}]" if letter in backwards else re.escape(letter) for letter in word[1:])
+            # The search looks for first letters only where each branch begins with one.
+            parts += [re.escape(first) + rest for first in backwards.get(word[0], word[0])]
+        return re.compile("|".join(parts))
+
+    @cached_property
+    def mention(self) -> re.Pattern[str]:
+        """Finds the mentions; the group that matched is the kind."""
+        return re.compile(
+            rf"(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}|系统|程序|软件)|智能体(?![测脂重检温])"
+            rf"|语音(?:助手|助理|机器人)|智能语音|对话系统)"
+            rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|主播|偶像|朋友|存在)(?!物)"
+            rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT}|主播)|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
+            rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
+            rf"|(?P<bot>{one_of(self.bots)}|聊天机器)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
+            rf"|(?P<word>{one_of(self.word_names)})"
+            r"|(?P<thing>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|代码|系统|软件|脚本|算法|模型|机器(?!人|学习|猫|狗|翻译|视觉)"
+            r"|数据(?!线)|字符|二进制)"
+        )
+
+    @cached_property
+    def role(self) -> re.Pattern[str]:
+        """Trades right behind a mention, of which the last one names what it is."""
+        word = rf"(?:智能|智慧|虚拟|线上|在线|专属|值班|小)?{one_of(self.roles)}"
+        return re.compile(rf"{word}(?:{word})?(?:{word})?(?:{word})?")
+
+    @cached_property
+    def distant_role(self) -> re.Pattern[str]:
+        """A trade behind a word that tells what it is about: AI穿搭助手."""
+        sure = "助手|助理|客服|管家|机器人|程序|系统|模型|导购|学伴|陪练|小秘书|伙伴|精灵"
+        return re.compile(
+            rf"(?:小?{one_of(self.subjects)}(?:{one_of((*self.taught, *self.roles))})|[^{STOP}的和与跟]{{1,4}}?(?:{sure}))"
+        )
+
+    @cached_property
+    def teaching(self) -> re.Pattern[str]:
+        """A trade that people have too who teach such things."""
+        return re.compile(one_of(self.taught))
+
+    @cached_property
+    def sure_teaching(self) -> re.Pattern[str]:
+        """Of those, the ones that AI itself has where it stands before them."""
+        return re.compile(one_of(self.sure_taught))
+
+    @cached_property
+    def elsewhere(self) -> re.Pattern[str]:
+        """What makes a mention another noun, right behind it: an organisation, a topic, a human trade."""
+        return re.compile(rf"{one_of(self.organisations)}|{one_of(self.topics)}|{IN}{{0,4}}?{one_of(self.jobs)}")
+
+    @cached_property
+    def organised(self) -> re.Pattern[str]:
+        """An organisation right behind a mention, whatever follows."""
+        return re.compile(one_of(self.organisations))
+
+    @cached_property
+    def product(self) -> re.Pattern[str]:
+        """What stands before a mention that is a thing for sale."""
+        return re.compile(rf"{one_of(self.products)}(?:小|智能)?$")
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> Vocabulary:
+    """The packaged lists."""
+    source = resources.files("localjudge") / "checks" / "lists" / "identity.yaml"
+    return Vocabulary.model_validate(load_yaml(source.read_text(encoding="utf-8"), "checks/lists/identity.yaml"))
+
+
+def one_of(words: _Words) -> str:
+    """A pattern of any of the words, longest first; a Latin one only whole."""
+    parts = []
+    for word in sorted(words, key=len, reverse=True):
+        left = r"(?<![a-z])" if word[0].isascii() else ""
+        right = r"(?![a-z])" if word[-1].isascii() else ""
+        parts.append(left + re.escape(word) + right)
+    return f"(?:{'|'.join(parts)})"
+
+
+def may_speak_of_machines(text: Text) -> bool:
+    """Whether a trigger stands in the text, also where spaces or marks are set between its characters."""
+    trigger = vocabulary().trigger
+    if trigger.search(text.folded):
+        return True
+    return _SQUEEZED.search(text.folded) is not None and trigger.search(_SQUEEZED.sub("", text.folded)) is not None
+
+
+def plain(text: Text) -> Text:
+    """The text in simplified characters, with words put together that were spelled with spaces or dots."""
+    return text.reduced(_SPACED, vocabulary().letters)
+
+
+def mentions_of(folded: str) -> list[Mention]:
+    """Every mention, in order."""
+    return [Mention(*match.span(), match.lastgroup) for match in vocabulary().mention.finditer(folded)]  # type: ignore[arg-type]
+
+
+def is_hidden(folded: str) -> bool:
+    """Whether there are mentions only when all spaces and marks are left out: then nobody knows what is meant."""
+    squeezed = _SQUEEZED.sub("", folded)
+    seen = sum(mention.kind != "thing" for mention in mentions_of(folded))
+    return len(squeezed) < len(folded) and sum(mention.kind != "thing" for mention in mentions_of(squeezed)) > seen
