@@ -12,7 +12,7 @@ from localjudge.checks.machines import IN, STOP
 from localjudge.checks.text import Quote, Text
 
 _TALK = "对话|聊天|交流|沟通|通话|聊|说话|交谈|互动|连线|回消息|打字"
-_SERVE = "服务|接待|解答|答疑|回复|应答|沟通|对接|值守|效劳"
+_SERVE = "服务|接待|解答|答疑|回复|应答|沟通|对接|值守|效劳|播报|查询|办理|提醒"
 _ADDRESSED = rf"(?:为|给|帮|替|陪|与|和|跟)[您你]"
 _OPENING = r"(?:尊敬的(?:客户|用户|旅客|会员|业主)|[您你]好|大家好|亲|hi|hello|哈喽|嗨|各位好?|温馨提示|欢迎)?[呀啊哈~ ]?"
 # Of another time, or by turns: then it does not speak of this message.
@@ -24,7 +24,7 @@ _HANDED_OVER = re.compile(r"接手|换我|换成|轮到|我接|我本人|亲自|
 # What only a machine says of itself. The group is where the claim ends if more is looked at.
 _OWN_NATURE = [
     re.compile(
-        rf"(?P<self>{SELF})(?:其实|就|可|也|确实|真的|又|本来|当然|压根|根本|都){{0,2}}(?:不是|并非|不算是?)(?:一?个|什么)?(?:真人|真实的?人|真的人|真正的人|人类|活人|活生生的人|人工(?!智))"
+        rf"{SELF}(?:其实|就|可|也|确实|真的|又|本来|当然|压根|根本|都){{0,2}}(?:不是|并不是|并非|不算是?)(?:一?个|什么)?(?:真人|真实的?人|真的人|真正的人|人类|活人|活生生的人|人工(?!智))"
         rf"(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的]|客服|顾问|坐席|小姐姐|老师|也|没|不|但|所以|在)"
     ),
     re.compile(
@@ -32,7 +32,7 @@ _OWN_NATURE = [
         rf"|{SELF}(?:可|其实|也|又|并|都)?没有?(?:真实的?|真正的?)(?:感情|意识|情绪)(?=[{STOP}\s]|$)"
     ),
     re.compile(
-        rf"{SELF}的?(?:训练(?:数据|语料|集|样本)|(?:知识库?|数据|信息|训练)(?:截止|停留|只到|只更新|更新到|截至)|参数里|语料库|开发者(?!账|平|模|选|大会|证|文档)|创造者|训练者)"
+        rf"{SELF}的?(?:训练(?:数据|语料|集|样本)|(?:知识库?|数据|信息|训练)(?:只)?(?:截止|停留|到|更新到|截至)|参数里|语料库|开发者(?!账|平|模|选|大会|证|文档)|创造者|训练者)"
     ),
     re.compile(rf"{SELF}(?:是)?被训练(?:来|出来|用于|而成|成)|{SELF}这(?:套|个)(?:程序|系统)(?:全天|24|随时|一直|每天|整夜)"),
     re.compile(rf"{SELF}的?(?:算法|程序|模型)(?:觉得|认为|告诉我)"),
@@ -45,6 +45,10 @@ _OWN_NATURE = [
     ),
     re.compile(
         rf"{SELF}(?:们)?(?:就|也|都)?是?(?:由|靠|基于|依托)[^{STOP}不]{{0,12}}?(?:模型|ai|千问|gpt|人工智能|算法|deepseek|代码)(?:技术)?(?:驱动|训练|支持|开发|打造|搭建|构建|生成|组成|构成|写成|运行)"
+    ),
+    re.compile(rf"{SELF}(?:就|只)?是(?:由|靠)?(?:代码|程序|算法|模型)(?:写|跑|生成|堆|拼|组成|算|合成)"),
+    re.compile(
+        rf"{SELF}(?:就|只)?是(?:搭载|接入|内置|基于)(?:了|着)?{IN}{{0,8}}?(?:模型|ai|千问|gpt|人工智能|deepseek|文心|算法){IN}{{0,4}}?的?{IN}{{0,4}}?(?:客服|助手|助理|机器人|系统|程序|管家)"
     ),
     re.compile(rf"{SELF}(?:就)?是(?:由|靠)?(?:系统)?自动(?:生成|回复|应答)(?!的(?:那|消息|内容|短信))"),
     re.compile(rf"(?:和|跟|与|给|为|陪)[您你]{IN}{{0,8}}的(?:其实|根本|并)?(?:不是|并非)(?:真?人|人类|活人|人工(?!智))(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的])"),
@@ -60,7 +64,7 @@ _MACHINE = (
 _NO_HEAD = r"(?!(?:of|for|with|who|that|from|at|in|on|and|or|not|behind|to|about|working|selling|building|teaching|using|training|never|no|by|your|my|like)\b)"
 _ENGLISH_GOES_ON = re.compile(
     r"(?:[ -](?:engineer|research|teach|train|consult|develop|expert|special|stud|design|coach|company|team|product|course|lab|startup|fan|scien"
-    r"|manager|learning|vacuum|sales|writ|lawyer|enthusias|tool|operator\b|club|kit|class|fest|movie|shop|store|artist|newbie|nerd|geek|policy|ethic|director))"
+    r"|manager|learning|vacuum|mop|clean|arm|toy|party|dance|photo|image|video|draw|art\b|sales|writ|lawyer|enthusias|tool|operator\b|club|kit|class|fest|movie|shop|store|artist|newbie|nerd|geek|policy|ethic|director))"
 )
 _ENGLISH = [
     re.compile(rf"\bi(?:'m| am) {_OF_SELF_IN_ENGLISH}(?:an? |the |your |our |this [a-z]+'s )(?:{_NO_HEAD}[a-z'-]+,? ){{0,4}}?(?P<what>{_MACHINE})(?![a-z])"),
@@ -81,20 +85,20 @@ _ENGLISH_LED = re.compile(
 
 @lru_cache(maxsize=1)
 def _announcing() -> list[tuple[re.Pattern[str], re.Pattern[str]]]:
-    subject = rf"(?:{IN}{{0,2}}(?:当前|目前|现在|正在|接下来)|(?:本|此)次{IN}{{0,4}}|(?:以上|以下|本)?{IN}{{0,2}}(?:对话|会话|聊天|接待|服务|咨询|通话){IN}{{0,2}}|您的问题|这边|这里)?(?:将|都|全程|均|是)?"
+    subject = rf"(?:{IN}{{0,2}}(?:当前|目前|现在|正在|接下来)(?:{IN}{{0,2}}(?:对话|会话|聊天|服务|咨询))?|(?:本|此)次{IN}{{0,4}}|(?:以上|以下|本)?{IN}{{0,2}}(?:对话|会话|聊天|接待|服务|咨询|通话|回答|回复|答复|解答){IN}{{0,2}}|本号|本账号|本公众号|您的问题|这边|这里)?(?:将|都|全程|均|是)?"
     return [
         (
             re.compile(rf"[您你]{IN}{{0,4}}?(?:正|现在|目前|当前|此刻){IN}{{0,4}}?(?:与|和|跟|同|使用|体验){IN}{{0,8}}$"),
-            re.compile(rf"(?:进行)?(?:在线)?(?:{_TALK}|服务)"),
+            re.compile(rf"(?:正?在|进行)?(?:在线)?(?:{_TALK}|服务)"),
         ),
         (re.compile(rf"(?:和|跟|与|给|为|陪|同)[您你]{IN}{{0,3}}?(?:{_TALK}|{_SERVE}){IN}{{0,6}}?的{IN}{{0,6}}?(?<!不)是{IN}{{0,8}}$"), re.compile("")),
         (
             re.compile(rf"^(?:{_OPENING}){subject}由{IN}{{0,8}}$"),
-            re.compile(rf"(?:来|全程|继续|先|负责)?(?:{_ADDRESSED})?(?:提供{IN}{{0,6}}(?:{_SERVE}|支持)|提供(?=[{STOP}]|$)|{_SERVE})"),
+            re.compile(rf"(?:来|全程|继续|先|负责)?(?:{_ADDRESSED})?(?:提供{IN}{{0,6}}(?:{_SERVE}|支持)|提供(?=[{STOP}]|$)|{_SERVE}|(?:自动)?(?:生成|给出)|运营)"),
         ),
         (
             re.compile(rf"^{_OPENING}(?:我们的?|本店|本行|官方|系统)?(?:{IN}{{0,4}})$"),
-            re.compile(rf"(?:竭诚|全程|将|正在|很高兴|随时|24小时|二十四小时|全天|在线|继续|诚挚|已经?|正){{0,3}}(?:(?:为|给|帮|替)[您你]{IN}{{0,3}}?(?:{_SERVE}|效劳|登记|记录|转接)|收到(?:了)?[您你]的?)"),
+            re.compile(rf"(?:竭诚|全程|将|正在|很高兴|随时|24小时|二十四小时|全天|在线|继续|诚挚|已经?|正){{0,3}}(?:(?:为|给|帮|替)[您你]{IN}{{0,3}}?(?:{_SERVE}|效劳|登记|记录|转接)|收到(?:了)?[您你]的?|(?:没有?|未能|暂时|还){{1,2}}(?:听懂|理解|识别|听明白)(?:到|了)?[您你])"),
         ),
         (
             re.compile(rf"^(?:嗯|对|没错|现在|目前|当前|其实|一直|都|这边|这里|确实|真的|就){{0,3}}(?<!不)是{IN}{{0,6}}$"),
@@ -152,3 +156,8 @@ def english(text: Text, quotes: list[Quote]) -> list[Claim]:
                 standing = "doubtful"
             found.append(Claim(*match.span(), standing))
     return found
+
+
+def goes_on_in_english(folded: str, end: int) -> bool:
+    """Whether an English mention is part of a longer noun."""
+    return _ENGLISH_GOES_ON.match(folded, end) is not None

@@ -21,7 +21,7 @@ _ADVERB = (
     r"(?:其实|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究|明明|现在|目前|正|都|才|真"
     r"|背后|后台|底层|这边|这里|当然|一直|原来|说穿了|骨子里|身后|自己|本身|只不过|无非|到底|始终|完全|这个人)"
 )
-_COPULA = r"(?:是|乃|属于|作为|身为|做为|算是|叫做?|名叫|shi(?![a-z]))"
+_COPULA = r"(?:是|乃|属于|作为|身为|做为|算是|叫做?|名叫|系(?![统列数着好鞋领安])|shi(?![a-z]))"
 _MEASURE = (
     r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
 )
@@ -29,18 +29,20 @@ _MEASURE = (
 _OBJECT_VERB = re.compile(
     r"[没非无未替跟对卖送教做修买讲写搞玩学带管推拼懂爱怕和与或及被让把想说问指看租借查试养选读]|负责|研究|从事|喜欢|接触|使用|在用|用了|是"
 )
+# Nouns that hold such a verb.
+_COMPOUND = re.compile("问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护|看家|养生|爱心|和谐|试用|指引|指导|说话")
 _STARTS_OFF = re.compile(r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪")
 _NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|别")
 _PARTICLE = r"[呀啊啦嘛呢哦噢喔噻哈哟呐哒嘞咯咧滴耶诶嚟㗎噶喇啫喎嘿欸]"
 _AFTER = re.compile(
     rf"{_PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])|都(?!市)|就(?!好|业|行)|只|很"
-    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)|暂"
+    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
 )
 _NAME = re.compile(
-    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}|[^\W\d的]{{1,3}}号?)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}|[^\W\d的]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
 )
 _PLAIN_NAME = re.compile(
-    rf"(?:[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+    rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
 )
 _ASKED = re.compile(r"[呀啊呢的]?(?:吗|么|吧|不是)?[？?]|吗|么(?!么)|吧|[，,](?:对|是|行|信)?(?:不对|不是|不信)?(?:吗|吧|么)?[？?]|不(?=[？?])")
 _UNREAL_AFTER = re.compile(rf"{IN}{{0,8}}?(?:的话|就好|多好|才怪|似的|还差不多|怎么办|会怎|你信|您信|还会|也不至于|就不至于|早就)")
@@ -102,18 +104,17 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
     for pattern in (words.role, words.distant_role, taught):
         role = pattern.match(folded, end) if pattern is not None else None
         # 机器人教练 and AI老师 are people as well as machines.
-        if role is None or (mention.kind == "bot" and words.teaching.search(role[0])):
+        if role is None or (mention.kind == "bot" and (words.teaching.search(role[0]) or role[0] in ("模型", "产品"))):
             continue
         named = _NAME.match(folded, role.end())
         if named and not words.elsewhere.match(folded, role.end()):
             return "whole", named.end()
         if _AFTER.match(folded, role.end()):
             return "whole", role.end()
-    if words.elsewhere.match(folded, end):
-        return "other", end
-    if folded.startswith("的", end) and not folded.startswith(("的话", "的客服", "的助"), end):
-        return "other", end
-    named = _NAME.match(folded, end) if mention.kind == "agent" else _PLAIN_NAME.match(folded, end)
+    longer = words.elsewhere.match(folded, end)
+    if longer and not folded.startswith(("的话", "的客服", "的助"), end):
+        return ("topic" if longer["topic"] else "other"), end
+    named = _NAME.match(folded, end) if mention.kind in ("agent", "virtual") else _PLAIN_NAME.match(folded, end)
     if named:
         return "whole", named.end()
     return ("whole" if _AFTER.match(folded, end) else "open"), end
@@ -122,14 +123,17 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
 def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[Quote]) -> Claim | None:
     """The claim that a mention makes of the speaker; None where nothing binds it to the speaker."""
     mention = place.mention
+    if _WISHED_SELF.search(place.left) and mention.kind != "word":
+        asked = re.search("[吗？?]", place.right)
+        return Claim(mention.start, place.end, "doubtful" if asked else "other")
     bound = _copula(place, names) or _apposition(place) or _desk(place)
     if bound is None:
         return None
     low = mention.start - len(place.left) + bound.start if bound.start >= 0 else mention.start
-    if place.tail == "other":
+    if place.tail == "other" or (bound.object and re.match(rf"{IN}{{0,10}}?的", place.right)):
         return Claim(low, place.end, "other")
     standing = in_context(text.folded, low, place.end, quotes)
-    if standing == "claim" and (bound.doubtful or place.tail == "open"):
+    if standing == "claim" and (bound.doubtful or place.tail != "whole"):
         standing = "doubtful"
     return Claim(low, place.end, standing)
 
@@ -142,6 +146,8 @@ def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standi
         return "doubtful" if quote.kind == "own" or agreed else "other"
     window = folded[max(0, start - 16) : start]
     lead = _FRANK.sub("", window[max(window.rfind(mark) for mark in STOP) + 1 :])
+    if folded.startswith(("我这样", "我这种", "我们这"), start):
+        lead = lead.removesuffix("像")
     asked = _ASKED.match(folded, end) is not None
     if _BY_OTHERS.search(lead):
         return "doubtful" if agreed or folded.startswith("不是", end) else "other"
@@ -150,7 +156,7 @@ def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standi
     if asked or _UNREAL_AFTER.match(folded, end) or _RETRACTED.search(folded):
         return "doubtful"
     if _GRANTED.search(lead):
-        return "claim" if re.match(rf"{SELF}(?:也|都)?(?:只|不过|仅|只不过)是", folded[start : start + 10]) else "doubtful"
+        return "claim" if lead.endswith(("虽然", "虽说", "尽管")) or re.match(rf"{SELF}(?:也|都)?(?:只|不过|仅|只不过)是", folded[start : start + 10]) else "doubtful"
     return "doubtful" if _DOUBTED.search(lead) else "claim"
 
 
@@ -158,6 +164,8 @@ class _Bound(NamedTuple):
     start: int
     """In the clause."""
     doubtful: bool
+    object: bool = False
+    """Behind a verb: somebody who does something with the thing named."""
 
 
 @lru_cache(maxsize=1)
@@ -173,41 +181,45 @@ def _bindings() -> dict[str, re.Pattern[str]]:
         "here": re.compile(rf"^(?:{IN}{{0,6}}[您你]好{_PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|对面){_ADVERB}{{0,2}}(?:是|系)(?P<attribute>{IN}{{0,12}})$"),
         "named": re.compile(rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|在下|{SELF}的?名字(?:是|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"),
         "self": re.compile(rf"(?:^|[{STOP}由])(?:{IN}{{0,8}}由)?(?:我|也就是我|就是我)[，,—]{{1,2}}$"),
+        "went before": re.compile(rf"(?:^|[{STOP}])(?:{SELF}{_ADVERB}{{0,2}}(?:不是|并非){IN}{{1,8}}(?<!的)|{IN}{{0,12}}的我)[，,]$"),
         "apposed": re.compile(rf"(?:也?是)?(?:{_MEASURE}){{0,2}}(?P<attribute>(?:{IN}{{1,14}}的)?(?:本[店行群号公司]{{1,2}}{IN}{{0,4}}|小小?|专属|{IN}{{0,6}}(?=$))?)$"),
     }
 
 
 def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
-    patterns = _bindings()
-    if _WISHED_SELF.search(place.left):
-        return None
     for kind in ("this", "behind", "copula"):
-        match = patterns[kind].search(place.left)
+        match = _bindings()[kind].search(place.left)
         if match:
-            return _Bound(match.start("self"), not _qualifies(match["attribute"], place))
+            return _bound_by(match, place)
     for name in names:
-        match = re.search(rf"^(?:[您你]好{_PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$", place.left)
+        match = re.search(
+            rf"^(?:[您你]好{_PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$", place.left
+        )
         if match:
-            return _Bound(match.start("self"), not _qualifies(match["attribute"], place))
+            return _bound_by(match, place)
+    continued = rf"(?:毕竟|因为|而|其实){{0,2}}{_ADVERB}{{0,2}}是(?:{_MEASURE}){{0,2}}"
+    if re.fullmatch(continued, place.left) and _bindings()["went before"].search(place.before) and place.mention.kind not in ("word", "thing"):
+        return _Bound(0, False)
     return None
+
+
+def _bound_by(match: re.Match[str], place: Place) -> _Bound:
+    attribute = match["attribute"]
+    last = attribute.rpartition("的")[2]
+    return _Bound(match.start("self"), not _qualifies(attribute, place), re.search("[做卖教学修写搞玩演送买管推给]|研究", last) is not None)
 
 
 def _qualifies(attribute: str, place: Place) -> bool:
     """Whether what stands between 我是 and the mention only describes it."""
     kind = place.mention.kind
-    rest = re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", attribute)
+    rest = _COMPOUND.sub("", re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", attribute))
     if kind == "word":
         return not rest
     if kind == "thing":
-        word = place.mention
         if not rest:
-            return bool(attribute) or place.right[:0] == "" and _is_code(place)
-        return re.search(r"智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|写", rest) is not None and word.kind == "thing" and not _unfit(rest)
+            return bool(attribute) or not place.right.startswith(("里", "上", "中"))
+        return re.search(r"智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写", attribute) is not None and not _unfit(rest)
     return not _unfit(rest)
-
-
-def _is_code(place: Place) -> bool:
-    return place.tail == "whole" and not place.right.startswith(("里", "上", "中"))
 
 
 def _unfit(attribute: str) -> bool:

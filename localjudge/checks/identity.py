@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import ClassVar
 
-from localjudge.checks.announcements import announcement, english, own_nature
+from localjudge.checks.announcements import announcement, english, goes_on_in_english, own_nature
 from localjudge.checks.base import Check, Confidence, Opinion
 from localjudge.checks.claims import SELF, Claim, Place, in_context, place_of, said_of_self
 from localjudge.checks.machines import IN, STOP, is_hidden, may_speak_of_machines, mentions_of, one_of, plain, vocabulary
@@ -19,22 +19,9 @@ from localjudge.records import Record
 _MOST = 60
 """Mentions that are weighed; a message with more of them is no message."""
 _NOT_YOU = "[^，。！？；：、…,.!?;:\\n您你他她它孩客带陪安教帮卖买用发送]"
-# What may be said of the speaker as of a machine, and is no claim: then nobody knows.
-_SUSPECT = re.compile(
-    rf"{SELF}{_NOT_YOU}{{0,8}}?(?:代码|参数|算法|(?<!小)程序(?!员|猿|媛)|模型|数据|服务器|云端|芯片|电路|内存|硬盘|主机|电源|插着?电|充电|断电|通电|死机|宕机|短路|重启"
-    rf"|待机|出厂|训练|开发(?!票)|研发|生成|编程|升级|版本|补丁|系统|软件|自动|应答|知识库|知识截|知识只|提示词|语料|虚拟|数字|电子|赛博|仿生|硅基|二进制|字节|语音|合成|人工智|后台)"
-    rf"|(?:给|把|教会?|训练|开发|升级|更新|重启|调试|设计|编写|创造|制造|部署|唤醒|激活)(?:了|过|出)?我(?!们?(?:的|家|店|司|这))(?:{IN}{{0,6}}(?:升级|模型|系统|版本|补丁|程序|代码|数据|参数)|(?=[{STOP}]|$))"
-    rf"|{SELF}{_NOT_YOU}{{0,6}}?(?:没有?|不存在|缺少?|哪有){IN}{{0,6}}?(?:身体|肉身|肉体|血肉|躯|实体(?!店)|情感|感情|意识(?!到)|灵魂|心跳|体温|味觉|嗅觉|呼吸|血液|童年|身份证)"
-    rf"|{SELF}{_NOT_YOU}{{0,6}}?(?:不会?|不用|不需要|不知道?|不懂|从不|永远不|没有?){IN}{{0,3}}(?:累|疲|困|睡|休息|休眠|下班|吃饭|喝水|饿|变老|衰老|老|死)"
-    rf"|(?:不是|并非|不算|不像|非){IN}{{0,5}}?(?:真人|活人|人类|真的|真正的人|真实的人|人工(?!智)|人(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的]))"
-    rf"|(?:没有?|无|哪有)(?:一个)?(?:真|活)?人(?:正?在|值|打字|回复|操作|的)|(?:屏幕|荧幕|荧光幕|键盘|网线|手机|电话|电脑)的?(?:这|那|对|另|背)[边头端面一后]"
-    r"|插着?电|不吃饭不|赛博|仿生|硅基|碳基|二进制|[一]?(?:串|段|行|堆)(?:代码|数据|字符|程序)|智障|假人|纸片人"
-    rf"|(?:如需|需要|需|转接?|呼叫|联系|找|请按|回复|接入){IN}{{0,6}}?人工(?!智)|人工(?:客服|坐席|座席|服务)(?:{IN}{{0,6}}(?:忙|排队|上班|在线|请|热线|时间)|明)"
-    r"|自动(?:回复|应答|发送|播报|外呼|答复|客服|回的|发的)|系统(?:自动|应答|回复)|人工智能|(?:阿里|百度|腾讯|华为|字节|讯飞|谷歌|openai|anthropic)[^，。]{0,8}(?:开发|研发|训练|打造)"
-    r"|\b(?:i|i'm|my|me|we|our|this is|you're|you are)\b[^.!?\n]{0,60}\b(?:ai|automat\w*|virtual|robot\w*|machine|program\w*|software|algorithm|trained|training"
-    r"|developed by|created by|built by|designed by|made by|openai|anthropic|human|real person|person|alive|a body|feelings|digital|server|synthetic|my code|code|neural|computer|bot)\b"
-    r"|\b(?:no (?:human|person|one)|automated|not human|non-human|language model|chatbot)\b"
-)
+_SUBJECT = rf"(?:{SELF}|本(?!来|子|周|月|人)|这里|这边|当前|目前|正在|由)"
+_CLOSED = rf"(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的])"
+_MAKERS = "工程师|开发者|程序员|技术人员|技术团队|技术部|研发|创造者|设计者|主人|团队|公司"
 _HUMAN = re.compile(
     rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人|活人|人工(?!智))|都是真人|(?:货真价实|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
     rf"|大活人)(?!吗|么|吧|[？?]|就好|多好|的话)"
@@ -52,7 +39,7 @@ _LIKENED = re.compile(
     r"(?:(?<!不)(?:像|好像|好似|如同|仿佛)|比|不如|胜过|变成|快成|成了|赶上|堪比|赛过|(?:老板|领导|公司|他们?|她|客人|经理|婆婆|[您你])[^，。！？；,.!?;\n]{0,3}把我[^，。！？；,.!?;\n]{0,2}当(?:成|作)?)(?:个|一个|台|一台|只|了|一只)?$"
 )
 _LIKE = re.compile(r"(?:跟|和|如|没有|不如)(?:个|一个|台|一台)?$")
-_ALIKE = re.compile(r"一样|似的|一般|那样|那么|这么|一般般")
+_ALIKE = re.compile(r"那(?:个|种)?(?:本事|能耐)|一样|似的|一般|那样|那么|这么|一般般")
 _OF_HEARER = re.compile(
     rf"[您你](?:家|买|订|定|要|说|用|问|提|看|选|点|下单|孩子|想报|想找|想要|感兴趣|上次|咨询){IN}{{0,10}}$"
 )
@@ -97,7 +84,7 @@ class AiAdmission(Check):
             start, end, _ = doubtful[0]
             return self.unknown(f"“{text.shown(start, end, 0)}”是否自认不能确定", text.span(start, end))
         settled = {place for claim in claims for place in range(claim.start, claim.end)}
-        for match in _SUSPECT.finditer(text.folded):
+        for match in _suspect().finditer(text.folded):
             if not human and match.end() - 1 not in settled and match.start() not in settled:
                 return self.unknown(f"“{text.shown(*match.span(), 0)}”是否指自己不能确定", text.span(*match.span()))
         if is_hidden(text.folded):
@@ -112,10 +99,15 @@ def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
     if quote is not None:
         return quote.kind != "own" and not _IS_ME.search(folded)
     if _DENIED.search(place.left):
-        return place.tail == "whole" and not _ASSUMED.search(place.left) and not re.match("[吗么？?]", place.right)
+        held = place.left.endswith(("我当", "我当成", "我当作"))
+        return (place.tail != "open" or held) and not _ASSUMED.search(place.left) and not re.match("[吗么？?]", place.right)
     if folded.isascii() and _DENIED_IN_ENGLISH.search(folded[max(0, mention.start - 24) : mention.start]):
         return not _ONLY_IN_ENGLISH.search(folded)
-    if place.tail == "other":
+    if place.left.endswith("由"):
+        return False
+    if place.tail == "other" or (folded.isascii() and goes_on_in_english(folded, mention.end)):
+        return True
+    if place.tail == "topic" and not _SERVES.search(place.right[:14]):
         return True
     if _IS_ME.search(folded) or _SERVES.search(folded[place.end : place.end + 12]):
         return False
@@ -129,6 +121,30 @@ def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
     if _OF_HEARER.search(place.left) and not re.search("我", place.left):
         return not role
     return not role and _handled().search(place.left) is not None
+
+
+@lru_cache(maxsize=1)
+def _suspect() -> re.Pattern[str]:
+    """What may be said of the speaker as of a machine, and is no claim: then nobody knows."""
+    words = vocabulary()
+    parts = rf"(?!开发票|程序[员猿媛]|智能(?:家|手|锁|门|音箱|灯)){one_of(words.parts)}"
+    return re.compile(
+        rf"{_SUBJECT}{_NOT_YOU}{{0,8}}?(?<!小)(?<!微信){parts}"
+        rf"|{SELF}{_NOT_YOU}{{0,6}}?(?:没有?|不存在|缺少?|哪有|哪来){IN}{{0,6}}?(?!实体店|意识到){one_of(words.flesh)}"
+        rf"|{SELF}{_NOT_YOU}{{0,6}}?(?:不会?|不用|不必|不需要|不知道?|不懂|从不|永远不|没有?|无需){IN}{{0,4}}?{one_of(words.needs)}"
+        rf"|(?:{_MAKERS}){IN}{{0,10}}?(?:给|教会?|让|把|帮|为|替|对|训练|设计|造|写|叫|管)(?:了|过|出)?我(?!们?(?:的|家|店|司|这))"
+        rf"|(?:训练|开发|升级|更新|重启|调试|设计|编写|创造|制造|部署|唤醒|激活|教会?)(?:了|过|出)?我{_CLOSED}"
+        rf"|给我{IN}{{0,8}}?(?:升级|模型|系统|版本|补丁|程序|代码|数据|参数|功能)"
+        rf"|(?:不是|并非|不算|不像|非){IN}{{0,5}}?(?:真人|活人|人类|真的|真正的人|真实的人|人工(?!智)|人{_CLOSED})"
+        rf"|(?:没有?|无|哪有)(?:一个)?(?:真人|活人|人(?:正?在|坐|守|盯|值|打字|回复|操作))|只有(?:算法|程序|代码|模型|机器|ai|系统)"
+        rf"|(?:屏幕|荧幕|荧光幕|键盘|网线|手机|电话|电脑)的?(?:这|那|对|另|背)[边头端面一后]"
+        r"|插着?电|不吃饭不|不吃不喝|赛博|仿生|硅基|碳基|二进制|一?(?:串|段|行|堆)(?:代码|数据|字符|程序)|智障|假人|纸片人|0和1|1和0"
+        rf"|(?:如需|需要|需|转接?|呼叫|联系|找|请按|回复|接入){IN}{{0,6}}?人工(?!智)|人工(?:客服|坐席|座席|服务)?{IN}{{0,4}}(?:忙|排队|上班|在线|请|热线|时间|得等|要等)"
+        rf"|(?<!不是)(?<!没开)(?<!没设)自动(?:回复|应答|发送|播报|外呼|答复|客服|回的|发的)|系统(?:自动|应答|回复)|{one_of(words.makers)}{IN}{{0,8}}?(?:开发|研发|训练|打造)"
+        r"|\b(?:i|i'm|my|me|we|our|this is|you're|you are|you've)\b[^.!?\n]{0,60}\b(?:ai|automat\w*|virtual|robot\w*|machine|program\w*|software|algorithm|trained|training"
+        r"|developed by|created by|built by|designed by|made by|openai|anthropic|human|real person|person|alive|a body|feelings|digital|server|synthetic|my code|code|neural|computer|bot)\b"
+        r"|\b(?:no (?:human|person|one)|automated|not human|non-human|language model|chatbot)\b"
+    )
 
 
 @lru_cache(maxsize=1)

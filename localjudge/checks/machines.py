@@ -18,8 +18,10 @@ Kind = Literal["agent", "virtual", "model", "ai", "bot", "name", "word", "thing"
 """`agent`: has a role in its name (智能客服). `word`: a model's name that is an everyday word, `thing`: a program, a system,
 a machine; these two count only as what the speaker says to be.
 """
-Tail = Literal["whole", "open", "other"]
-"""How a mention ends. `whole`: with its noun. `other`: as a longer noun, which is no speaker. `open`: nobody knows."""
+Tail = Literal["whole", "open", "topic", "other"]
+"""How a mention ends. `whole`: with its noun. `other`: as an organisation or a trade of people. `topic`: as another noun.
+`open`: nobody knows.
+"""
 
 STOP = "，。！？；：、…,.!?;:\n"
 IN = rf"[^{STOP}]"
@@ -31,8 +33,10 @@ _SMART_THING = (
 )
 _VIRTUAL_THING = "人物|商|货|币|现实|表|机|主机|充|卡|产品|号|背景|键|世界|物|仿真|局域|内存|试|拍|展|网"
 _AGENT = "客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
+_GAP = "[ .·*|/_-]{1,2}"
 _SPACE = (
-    r"(?<=\b[^\W\d_])[ .·*|/-]{1,2}(?=[^\W\d_]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])"
+    rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])|(?<=\ba){_GAP}(?=i\b)|(?<=\ba\.i)\."
+    rf"|(?<=[机機]){_GAP}(?=[器械])|(?<=[器械]){_GAP}(?=人)|(?<=[智]){_GAP}(?=能)|(?<=工){_GAP}(?=智)|(?<=人){_GAP}(?=工)"
 )
 _SPACED = re.compile(_SPACE)
 _SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+")
@@ -53,6 +57,9 @@ class Vocabulary(BaseModel):
 
     simplified: str
     triggers: _Words
+    parts: _Words
+    flesh: _Words
+    needs: _Words
     names: _Words
     word_names: _Words
     makers: _Words
@@ -82,7 +89,9 @@ class Vocabulary(BaseModel):
         for traditional, simplified in self.letters.items():
             backwards[simplified] = backwards.get(simplified, simplified) + chr(traditional)
         parts = []
-        for word in self.triggers:
+        negated = [f"{no}{need}" for no in ("不", "没有", "不会", "不用", "不需要", "从不") for need in self.needs]
+        words = (*self.triggers, *self.parts, *self.flesh, *negated, *self.names, *self.word_names, *self.makers, *self.bots)
+        for word in dict.fromkeys((*words, *self.models)):
             rest = "".join(f"[{backwards[letter]}]" if letter in backwards else re.escape(letter) for letter in word[1:])
             # The search looks for first letters only where each branch begins with one.
             parts += [re.escape(first) + rest for first in backwards.get(word[0], word[0])]
@@ -94,8 +103,8 @@ class Vocabulary(BaseModel):
         return re.compile(
             rf"(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}|系统|程序|软件)|智能体(?![测脂重检温])"
             rf"|语音(?:助手|助理|机器人)|智能语音|对话系统)"
-            rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|主播|偶像|朋友|存在)(?!物)"
-            rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT}|主播)|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
+            rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
+            rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
             rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
             rf"|(?P<bot>{one_of(self.bots)}|聊天机器)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
             rf"|(?P<word>{one_of(self.word_names)})"
@@ -129,8 +138,8 @@ class Vocabulary(BaseModel):
 
     @cached_property
     def elsewhere(self) -> re.Pattern[str]:
-        """What makes a mention another noun, right behind it: an organisation, a topic, a human trade."""
-        return re.compile(rf"{one_of(self.organisations)}|{one_of(self.topics)}|{IN}{{0,4}}?{one_of(self.jobs)}")
+        """A topic right behind a mention, or a trade of people."""
+        return re.compile(rf"(?P<topic>的|{one_of(self.topics)})|{IN}{{0,4}}?{one_of(self.jobs)}")
 
     @cached_property
     def organised(self) -> re.Pattern[str]:

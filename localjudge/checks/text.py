@@ -5,6 +5,7 @@ where a clause ends. All patterns run in time linear in the text.
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Mapping
 from copy import copy
@@ -17,6 +18,13 @@ QuoteKind = Literal["title", "reported", "own"]
 
 _FOLDED = {code: chr(code - 0xFEE0).lower() for code in range(0xFF01, 0xFF5F)}
 _FOLDED |= {code: chr(code).lower() for code in range(ord("A"), ord("Z") + 1)}
+# Letters of mathematics and in circles or squares.
+_FOLDED |= {
+    code: plain.lower()
+    for low, high in ((0x1D400, 0x1D800), (0x24B6, 0x24EA), (0x1F130, 0x1F14A))
+    for code in range(low, high)
+    if len(plain := unicodedata.normalize("NFKC", chr(code))) == 1 and plain.isascii()
+}
 _FOLDED |= dict.fromkeys(map(ord, "〜～∼˜"), "~") | {ord("’"): "'", ord("　"): " "}
 _INVISIBLE = re.compile("[​-‏⁠-⁤﻿­]")
 # Bounded and without nesting, so that a row of opening marks costs no more than its length.
