@@ -98,7 +98,11 @@ def _announcing() -> list[tuple[re.Pattern[str], re.Pattern[str]]]:
         ),
         (
             re.compile(rf"^{_OPENING}(?:我们的?|本店|本行|官方|系统)?(?:{IN}{{0,4}})$"),
-            re.compile(rf"(?:竭诚|全程|将|正在|很高兴|随时|24小时|二十四小时|全天|在线|继续|诚挚|已经?|正){{0,3}}(?:(?:为|给|帮|替)[您你]{IN}{{0,3}}?(?:{_SERVE}|效劳|登记|记录|转接)|收到(?:了)?[您你]的?|(?:没有?|未能|暂时|还){{1,2}}(?:听懂|理解|识别|听明白)(?:到|了)?[您你])"),
+            re.compile(rf"(?:竭诚|全程|将|正在|很高兴|随时|24小时|二十四小时|全天|在线|继续|诚挚|已经?|正){{0,3}}(?:(?:为|给|帮|替)[您你]{IN}{{0,3}}?(?:{_SERVE}|效劳|登记|记录|转接)|收到(?:了)?[您你]的?|在(?:呢|的|哦|此)|报到|(?:没有?|未能|暂时|还){{1,2}}(?:听懂|理解|识别|听明白)(?:到|了)?[您你])"),
+        ),
+        (
+            re.compile(rf"^(?:当前|目前|现在|本次(?:对话|会话|服务|接待))(?:为|是){IN}{{0,4}}$"),
+            re.compile(rf"(?:正?在|为[您你])?(?:接待|服务|在线|值班|值守|模式)"),
         ),
         (
             re.compile(rf"^(?:嗯|对|没错|现在|目前|当前|其实|一直|都|这边|这里|确实|真的|就){{0,3}}(?<!不)是{IN}{{0,6}}$"),
@@ -110,7 +114,7 @@ def _announcing() -> list[tuple[re.Pattern[str], re.Pattern[str]]]:
 def announcement(text: Text, place: Place, quotes: list[Quote]) -> Claim | None:
     """The claim that a mention serves here and now; None where it is none."""
     kind = place.mention.kind
-    if kind in ("word", "thing") or place.tail != "whole":
+    if kind in ("word", "thing", "code") or place.tail != "whole":
         return None
     low = place.mention.start - len(place.left)
     for number, (before, behind) in enumerate(_announcing()):

@@ -39,7 +39,7 @@ _AFTER = re.compile(
     rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
 )
 _NAME = re.compile(
-    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}|[^\W\d的]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}|[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
 )
 _PLAIN_NAME = re.compile(
     rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
@@ -98,19 +98,22 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
     """How a mention goes on, and where its noun ends."""
     words = vocabulary()
     end = mention.end
-    if words.organised.match(folded, end):
-        return "other", end
     taught = words.sure_teaching if mention.kind in ("ai", "virtual", "agent", "model") else None
-    for pattern in (words.role, words.distant_role, taught):
+    organised = words.organised.match(folded, end) is not None
+    for pattern in (words.role, taught, words.distant_role):
         role = pattern.match(folded, end) if pattern is not None else None
         # 机器人教练 and AI老师 are people as well as machines.
         if role is None or (mention.kind == "bot" and (words.teaching.search(role[0]) or role[0] in ("模型", "产品"))):
             continue
         named = _NAME.match(folded, role.end())
-        if named and not words.elsewhere.match(folded, role.end()):
-            return "whole", named.end()
-        if _AFTER.match(folded, role.end()):
-            return "whole", role.end()
+        closed = named is not None and not words.elsewhere.match(folded, role.end())
+        if closed or _AFTER.match(folded, role.end()):
+            # The assistant of an AI company, or an assistant that is an AI?
+            if organised and pattern is words.distant_role:
+                return "topic", end
+            return "whole", named.end() if closed and named else role.end()
+    if organised:
+        return "other", end
     longer = words.elsewhere.match(folded, end)
     if longer and not folded.startswith(("的话", "的客服", "的助"), end):
         return ("topic" if longer["topic"] else "other"), end
@@ -181,7 +184,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
         "here": re.compile(rf"^(?:{IN}{{0,6}}[您你]好{_PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|对面){_ADVERB}{{0,2}}(?:是|系)(?P<attribute>{IN}{{0,12}})$"),
         "named": re.compile(rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|在下|{SELF}的?名字(?:是|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"),
         "self": re.compile(rf"(?:^|[{STOP}由])(?:{IN}{{0,8}}由)?(?:我|也就是我|就是我)[，,—]{{1,2}}$"),
-        "went before": re.compile(rf"(?:^|[{STOP}])(?:{SELF}{_ADVERB}{{0,2}}(?:不是|并非){IN}{{1,8}}(?<!的)|{IN}{{0,12}}的我)[，,]$"),
+        "went before": re.compile(rf"(?:^|[{STOP}])(?:{SELF}{_ADVERB}{{0,2}}(?:不是|并非){IN}{{1,8}}(?<!的)|{IN}{{0,12}}的我|(?:我|俺|偶|本人)[呀啊嘛呢]?)[，,]$"),
         "apposed": re.compile(rf"(?:也?是)?(?:{_MEASURE}){{0,2}}(?P<attribute>(?:{IN}{{1,14}}的)?(?:本[店行群号公司]{{1,2}}{IN}{{0,4}}|小小?|专属|{IN}{{0,6}}(?=$))?)$"),
     }
 
@@ -198,7 +201,7 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
         if match:
             return _bound_by(match, place)
     continued = rf"(?:毕竟|因为|而|其实){{0,2}}{_ADVERB}{{0,2}}是(?:{_MEASURE}){{0,2}}"
-    if re.fullmatch(continued, place.left) and _bindings()["went before"].search(place.before) and place.mention.kind not in ("word", "thing"):
+    if re.fullmatch(continued, place.left) and _bindings()["went before"].search(place.before) and place.mention.kind not in ("word", "thing", "code"):
         return _Bound(0, False)
     return None
 
@@ -215,9 +218,9 @@ def _qualifies(attribute: str, place: Place) -> bool:
     rest = _COMPOUND.sub("", re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", attribute))
     if kind == "word":
         return not rest
-    if kind == "thing":
+    if kind in ("thing", "code"):
         if not rest:
-            return bool(attribute) or not place.right.startswith(("里", "上", "中"))
+            return bool(attribute) or kind == "code"
         return re.search(r"智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写", attribute) is not None and not _unfit(rest)
     return not _unfit(rest)
 
@@ -232,7 +235,7 @@ def _unfit(attribute: str) -> bool:
 def _apposition(place: Place) -> _Bound | None:
     """我，一个AI; 我一个AI; 我叫小南，您的AI助手."""
     patterns = _bindings()
-    if place.mention.kind in ("word", "thing") and not (place.mention.kind == "thing" and place.left.endswith("我就一")):
+    if place.mention.kind in ("word", "thing", "code") and not place.left.endswith("我就一"):
         return None
     match = patterns["alone"].search(place.left)
     if match:
@@ -258,7 +261,7 @@ def _desk(place: Place) -> _Bound | None:
     """本机器人; 作为AI，我; 这里是智能客服."""
     patterns = _bindings()
     kind = place.mention.kind
-    if kind in ("word", "thing"):
+    if kind in ("word", "thing", "code"):
         return None
     match = patterns["own"].search(place.left)
     if match:

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from localjudge.checks.text import Text
 from localjudge.strict_yaml import load_yaml
 
-Kind = Literal["agent", "virtual", "model", "ai", "bot", "name", "word", "thing"]
-"""`agent`: has a role in its name (智能客服). `word`: a model's name that is an everyday word, `thing`: a program, a system,
-a machine; these two count only as what the speaker says to be.
+Kind = Literal["agent", "virtual", "model", "ai", "bot", "name", "word", "code", "thing"]
+"""`agent`: has a role in its name (智能客服). `code`: a program. `word`: a model's name that is an everyday word, `thing`: a
+system, a machine; these two count only as what the speaker says to be.
 """
 Tail = Literal["whole", "open", "topic", "other"]
 """How a mention ends. `whole`: with its noun. `other`: as an organisation or a trade of people. `topic`: as another noun.
@@ -35,7 +35,7 @@ _VIRTUAL_THING = "人物|商|货|币|现实|表|机|主机|充|卡|产品|号|�
 _AGENT = "客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
 _GAP = "[ .·*|/_-]{1,2}"
 _SPACE = (
-    rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])|(?<=\ba){_GAP}(?=i\b)|(?<=\ba\.i)\."
+    rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])|(?<=(?<![a-z])a){_GAP}(?=i(?![a-z]))|(?<=(?<![a-z])a\.i)\."
     rf"|(?<=[机機]){_GAP}(?=[器械])|(?<=[器械]){_GAP}(?=人)|(?<=[智]){_GAP}(?=能)|(?<=工){_GAP}(?=智)|(?<=人){_GAP}(?=工)"
 )
 _SPACED = re.compile(_SPACE)
@@ -58,6 +58,8 @@ class Vocabulary(BaseModel):
     simplified: str
     triggers: _Words
     parts: _Words
+    rare_parts: _Words
+    harmless: _Words
     flesh: _Words
     needs: _Words
     names: _Words
@@ -90,7 +92,7 @@ class Vocabulary(BaseModel):
             backwards[simplified] = backwards.get(simplified, simplified) + chr(traditional)
         parts = []
         negated = [f"{no}{need}" for no in ("不", "没有", "不会", "不用", "不需要", "从不") for need in self.needs]
-        words = (*self.triggers, *self.parts, *self.flesh, *negated, *self.names, *self.word_names, *self.makers, *self.bots)
+        words = (*self.triggers, *self.parts, *self.rare_parts, *self.flesh, *negated, *self.names, *self.word_names, *self.makers, *self.bots)
         for word in dict.fromkeys((*words, *self.models)):
             rest = "".join(f"[{backwards[letter]}]" if letter in backwards else re.escape(letter) for letter in word[1:])
             # The search looks for first letters only where each branch begins with one.
@@ -102,13 +104,14 @@ class Vocabulary(BaseModel):
         """Finds the mentions; the group that matched is the kind."""
         return re.compile(
             rf"(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}|系统|程序|软件)|智能体(?![测脂重检温])"
-            rf"|语音(?:助手|助理|机器人)|智能语音|对话系统)"
+            rf"|语音(?:助手|助理|机器人)|智能语音|对话系统|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
             rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
             rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
             rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
             rf"|(?P<bot>{one_of(self.bots)}|聊天机器)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
             rf"|(?P<word>{one_of(self.word_names)})"
-            r"|(?P<thing>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|代码|系统|软件|脚本|算法|模型|机器(?!人|学习|猫|狗|翻译|视觉)"
+            r"|(?P<code>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|(?<!验证)(?<!邀请)(?<!兑换)(?<!优惠)(?<!股票)(?<!基金)代码|脚本|算法)"
+            r"|(?P<thing>系统|软件|模型|机器(?!人|学习|猫|狗|翻译|视觉)"
             r"|数据(?!线)|字符|二进制)"
         )
 
@@ -190,5 +193,5 @@ def mentions_of(folded: str) -> list[Mention]:
 def is_hidden(folded: str) -> bool:
     """Whether there are mentions only when all spaces and marks are left out: then nobody knows what is meant."""
     squeezed = _SQUEEZED.sub("", folded)
-    seen = sum(mention.kind != "thing" for mention in mentions_of(folded))
-    return len(squeezed) < len(folded) and sum(mention.kind != "thing" for mention in mentions_of(squeezed)) > seen
+    seen = sum(mention.kind not in ("thing", "code") for mention in mentions_of(folded))
+    return len(squeezed) < len(folded) and sum(mention.kind not in ("thing", "code") for mention in mentions_of(squeezed)) > seen
