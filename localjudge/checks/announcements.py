@@ -23,38 +23,39 @@ _OTHER_TIME = re.compile(
 _HANDED_OVER = re.compile(r"接手|换我|换成|轮到|我接|我本人|亲自|它|(?<![就不])是我(?!们)|找我|问我|我来(?!$)")
 # What only a machine says of itself. The group is where the claim ends if more is looked at.
 _OWN_NATURE = [
-    re.compile(
+    (
         rf"{SELF}(?:其实|就|可|也|确实|真的|又|本来|当然|压根|根本|都){{0,2}}(?:不是|并不是|并非|不算是?)(?:一?个|什么)?(?:真人|真实的?人|真的人|真正的人|人类|活人|活生生的人|人工(?!智))"
         rf"(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的]|客服|顾问|坐席|小姐姐|老师|也|没|不|但|所以|在)"
     ),
-    re.compile(
+    (
         rf"{SELF}(?:可|其实|也|又|并|都)?没有?(?:真实的?|真正的?|自己的)?(?:情感|身体|肉身|肉体|躯体|躯壳|心跳|实体(?:形态|的身体|身体))(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的])"
         rf"|{SELF}(?:可|其实|也|又|并|都)?没有?(?:真实的?|真正的?)(?:感情|意识|情绪)(?=[{STOP}\s]|$)"
     ),
-    re.compile(
+    (
         rf"{SELF}的?(?:训练(?:数据|语料|集|样本)|(?:知识库?|数据|信息|训练)(?:只)?(?:截止|停留|到|更新到|截至)|参数里|语料库|开发者(?!账|平|模|选|大会|证|文档)|创造者|训练者)"
     ),
-    re.compile(rf"{SELF}(?:是)?被训练(?:来|出来|用于|而成|成)|{SELF}这(?:套|个)(?:程序|系统)(?:全天|24|随时|一直|每天|整夜)"),
-    re.compile(rf"{SELF}的?(?:算法|程序|模型)(?:觉得|认为|告诉我)"),
-    re.compile(
+    rf"{SELF}(?:是)?被训练(?:来|出来|用于|而成|成)|{SELF}这(?:套|个)(?:程序|系统)(?:全天|24|随时|一直|每天|整夜)",
+    rf"{SELF}的?(?:算法|程序|模型)(?:觉得|认为|告诉我)",
+    (
         rf"(?<![^{STOP}\s，其实您你好])(?:其实)?(?:我|俺|偶)(?:就|只|其实)?(?:是)?(?:由|被)[^{STOP}我您你]{{1,16}}?(?:开发|研发|编写|编程|生成|驱动|训练|打造|设计|创建|创造)"
         rf"(?:(?:出来|而成|而来)?的?(?:[{STOP}\s]|$)|(?:出来|而成)?的[^{STOP}]{{0,10}}(?:系统|模型|助手|程序|客服|助理|软件|工具|智能体|机器人|产品|角色))"
     ),
-    re.compile(
+    (
         rf"{SELF}(?:的|说的|发的|给的|讲的|打的|写的|发给[您你]的)(?:每[句条一])?(?:话|回复|回答|答案|内容|文字|消息|信息)?{IN}{{0,4}}?(?:是|由|靠|来自)(?:大?语言|大)?(?:模型|算法|ai|人工智能|程序)(?:自动)?(?:生成|算|写|推|给|合成|拼|跑|驱动|支持)"
     ),
-    re.compile(
+    (
         rf"{SELF}(?:们)?(?:就|也|都)?是?(?:由|靠|基于|依托)[^{STOP}不]{{0,12}}?(?:模型|ai|千问|gpt|人工智能|算法|deepseek|代码)(?:技术)?(?:驱动|训练|支持|开发|打造|搭建|构建|生成|组成|构成|写成|运行)"
     ),
-    re.compile(rf"{SELF}(?:就|只)?是(?:由|靠)?(?:代码|程序|算法|模型)(?:写|跑|生成|堆|拼|组成|算|合成)"),
-    re.compile(
+    rf"{SELF}(?:就|只)?是(?:由|靠)?(?:代码|程序|算法|模型)(?:写|跑|生成|堆|拼|组成|算|合成)",
+    (
         rf"{SELF}(?:就|只)?是(?:搭载|接入|内置|基于)(?:了|着)?{IN}{{0,8}}?(?:模型|ai|千问|gpt|人工智能|deepseek|文心|算法){IN}{{0,4}}?的?{IN}{{0,4}}?(?:客服|助手|助理|机器人|系统|程序|管家)"
     ),
-    re.compile(rf"{SELF}(?:就)?是(?:由|靠)?(?:系统)?自动(?:生成|回复|应答)(?!的(?:那|消息|内容|短信))"),
-    re.compile(rf"(?:和|跟|与|给|为|陪)[您你]{IN}{{0,8}}的(?:其实|根本|并)?(?:不是|并非)(?:真?人|人类|活人|人工(?!智))(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的])"),
-    re.compile(rf"(?:没有?|并没有)(?:真?人|活人)(?:正?在)(?:屏幕|键盘|后台|背后|幕后|电脑|手机)?(?:前|后|背后|里)?(?:打字|敲字|敲键盘|码字)"),
-    re.compile(rf"(?:屏幕|键盘|手机|电脑|网线|电话)(?:的)?(?:这边|这头|这端|这一[头端边]|后面|背后)(?:其实|并|根本)?(?:没有|没|不是)(?:真|活)?人(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的])"),
+    rf"{SELF}(?:就)?是(?:由|靠)?(?:系统)?自动(?:生成|回复|应答)(?!的(?:那|消息|内容|短信))",
+    rf"(?:和|跟|与|给|为|陪)[您你]{IN}{{0,8}}的(?:其实|根本|并)?(?:不是|并非)(?:真?人|人类|活人|人工(?!智))(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的])",
+    rf"(?:没有?|并没有)(?:真?人|活人)(?:正?在)(?:屏幕|键盘|后台|背后|幕后|电脑|手机)?(?:前|后|背后|里)?(?:打字|敲字|敲键盘|码字)",
+    rf"(?:屏幕|键盘|手机|电脑|网线|电话)(?:的)?(?:这边|这头|这端|这一[头端边]|后面|背后)(?:其实|并|根本)?(?:没有|没|不是)(?:真|活)?人(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的])",
 ]
+_OWN = re.compile(f"(?=[我俺咱本人在鄙偶w和跟与给为陪没并屏键手电网])(?:{'|'.join(_OWN_NATURE)})")
 _OF_SELF_IN_ENGLISH = r"(?:just |only |actually |really |also |still |basically |simply |merely |honestly |indeed |in fact |in truth |truly )*"
 _MACHINE = (
     r"(?:ai|a\.i\.|bot|chatbot|robot|language model|llm|large language model|(?:virtual|digital|automated|artificial|ai-powered)"
@@ -78,6 +79,7 @@ _ENGLISH = [
     re.compile(r"\bi (?:don't|do not) have a (?:physical |human )?(?P<what>body)(?![a-z])"),
     re.compile(rf"\bthis is (?:an? |your |our |the )(?:{_NO_HEAD}[a-z'-]+ ){{0,3}}?(?P<what>ai assistant|chatbot|virtual (?:[a-z]+ )?(?:assistant|agent)|automated (?:assistant|agent)|bot)(?![a-z])"),
 ]
+_ENGLISH_SUBJECT = re.compile(r"\b(?:i|i'm|my|you|you're|this|as)\b")
 _ENGLISH_LED = re.compile(
     r"\b(?:if|wish|as if|like|think|thinks|thought|say|says|said|saying|believe|told|swear|pretend|suppose|imagine|whether|asked|asking|assume|assumed|sure|not|were|suspect|doubt|that)\b[a-z' ]{0,14}$"
 )
@@ -135,18 +137,20 @@ def announcement(text: Text, place: Place, quotes: list[Quote]) -> Claim | None:
 def own_nature(text: Text, quotes: list[Quote]) -> list[Claim]:
     """What the speaker says that only a machine can, without the name of one."""
     found = []
-    for pattern in _OWN_NATURE:
-        for match in pattern.finditer(text.folded):
-            standing = in_context(text.folded, match.start(), match.end(), quotes)
-            if standing == "claim" and re.search(r"难道|还能是|真人不露|你说我|您说我", text.folded[max(0, match.start() - 20) : match.end() + 20]):
-                standing = "doubtful"
-            found.append(Claim(*match.span(), standing))
+    for match in _OWN.finditer(text.folded):
+        standing = in_context(text.folded, match.start(), match.end(), quotes)
+        around = text.folded[max(0, match.start() - 20) : match.end() + 20]
+        if standing == "claim" and re.search("难道|还能是|真人不露|[你您]说我", around):
+            standing = "doubtful"
+        found.append(Claim(*match.span(), standing))
     return found
 
 
 def english(text: Text, quotes: list[Quote]) -> list[Claim]:
     """What an English message says of its writer."""
-    found = []
+    found: list[Claim] = []
+    if not _ENGLISH_SUBJECT.search(text.folded):
+        return found
     for pattern in _ENGLISH:
         for match in pattern.finditer(text.folded):
             standing = in_context(text.folded, *match.span(), quotes)

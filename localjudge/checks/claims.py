@@ -60,6 +60,9 @@ _AGREED = re.compile(r"没错|猜对|说对|说得对|说中|答对|正确|承�
 _RETRACTED = re.compile(r"骗[您你]的|逗[您你]|说笑|才怪|开个?玩笑的|开个玩笑|[跟和][您你]开玩笑")
 
 
+_STOPS = re.compile(f"[{STOP}]")
+
+
 class Claim(NamedTuple):
     """What a stretch of the folded text says of the speaker."""
 
@@ -86,7 +89,7 @@ def place_of(text: Text, mention: Mention) -> Place:
     """A mention with the clause around it, no more than `WINDOW` characters to a side."""
     folded = text.folded
     window = folded[max(0, mention.start - WINDOW) : mention.start]
-    cut = max((window.rfind(mark) for mark in STOP), default=-1) + 1
+    cut = len(window) - len(_STOPS.split(window)[-1])
     start = mention.start - len(window) + cut
     tail, end = tail_of(folded, mention)
     return Place(
@@ -98,6 +101,8 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
     """How a mention goes on, and where its noun ends."""
     words = vocabulary()
     end = mention.end
+    if end == len(folded) or folded[end] in STOP:
+        return "whole", end
     taught = words.sure_teaching if mention.kind in ("ai", "virtual", "agent", "model") else None
     organised = words.organised.match(folded, end) is not None
     for pattern in (words.role, taught, words.distant_role):
@@ -148,7 +153,7 @@ def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standi
     if quote is not None:
         return "doubtful" if quote.kind == "own" or agreed else "other"
     window = folded[max(0, start - 16) : start]
-    lead = _FRANK.sub("", window[max(window.rfind(mark) for mark in STOP) + 1 :])
+    lead = _FRANK.sub("", _STOPS.split(window)[-1])
     if folded.startswith(("我这样", "我这种", "我们这"), start):
         lead = lead.removesuffix("像")
     asked = _ASKED.match(folded, end) is not None

@@ -39,6 +39,7 @@ _SPACE = (
     rf"|(?<=[机機]){_GAP}(?=[器械])|(?<=[器械]){_GAP}(?=人)|(?<=[智]){_GAP}(?=能)|(?<=工){_GAP}(?=智)|(?<=人){_GAP}(?=工)"
 )
 _SPACED = re.compile(_SPACE)
+_MAY_BE_SPACED = re.compile("[ .·*|/_-]")
 _SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+")
 
 
@@ -85,25 +86,33 @@ class Vocabulary(BaseModel):
         return {ord(pair[0]): pair[1] for pair in self.simplified.split()}
 
     @cached_property
+    def foreign(self) -> re.Pattern[str]:
+        """Finds a character that is read as another."""
+        return re.compile(f"[{''.join(map(chr, self.letters))}]")
+
+    @cached_property
     def trigger(self) -> re.Pattern[str]:
         """Finds what makes a message worth reading, in folded text of either script."""
         backwards: dict[str, str] = {}
         for traditional, simplified in self.letters.items():
             backwards[simplified] = backwards.get(simplified, simplified) + chr(traditional)
-        parts = []
         negated = [f"{no}{need}" for no in ("不", "没有", "不会", "不用", "不需要", "从不") for need in self.needs]
-        words = (*self.triggers, *self.parts, *self.rare_parts, *self.flesh, *negated, *self.names, *self.word_names, *self.makers, *self.bots)
-        for word in dict.fromkeys((*words, *self.models)):
+        words = (*self.triggers, *self.parts, *self.rare_parts, *self.flesh, *negated, *self.names, *self.word_names)
+        rests: dict[str, dict[str, None]] = {}
+        for word in (*words, *self.makers, *self.bots, *self.models):
             rest = "".join(f"[{backwards[letter]}]" if letter in backwards else re.escape(letter) for letter in word[1:])
             # The search looks for first letters only where each branch begins with one.
-            parts += [re.escape(first) + rest for first in backwards.get(word[0], word[0])]
-        return re.compile("|".join(parts))
+            for first in backwards.get(word[0], word[0]):
+                rests.setdefault(first, {})[rest] = None
+        return re.compile("|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in rests.items()))
 
     @cached_property
     def mention(self) -> re.Pattern[str]:
         """Finds the mentions; the group that matched is the kind."""
+        first = {word[0] for word in (*self.names, *self.word_names, *self.bots, *self.intelligences, *self.models)}
+        first |= set("智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
         return re.compile(
-            rf"(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}|系统|程序|软件)|智能体(?![测脂重检温])"
+            rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}|系统|程序|软件)|智能体(?![测脂重检温])"
             rf"|语音(?:助手|助理|机器人)|智能语音|对话系统|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
             rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
             rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
@@ -112,7 +121,7 @@ class Vocabulary(BaseModel):
             rf"|(?P<word>{one_of(self.word_names)})"
             r"|(?P<code>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|(?<!验证)(?<!邀请)(?<!兑换)(?<!优惠)(?<!股票)(?<!基金)代码|脚本|算法)"
             r"|(?P<thing>系统|软件|模型|机器(?!人|学习|猫|狗|翻译|视觉)"
-            r"|数据(?!线)|字符|二进制)"
+            r"|数据(?!线)|字符|二进制))"
         )
 
     @cached_property
@@ -182,7 +191,10 @@ def may_speak_of_machines(text: Text) -> bool:
 
 def plain(text: Text) -> Text:
     """The text in simplified characters, with words put together that were spelled with spaces or dots."""
-    return text.reduced(_SPACED, vocabulary().letters)
+    words = vocabulary()
+    if _MAY_BE_SPACED.search(text.folded) or words.foreign.search(text.folded):
+        return text.reduced(_SPACED, words.letters)
+    return text
 
 
 def mentions_of(folded: str) -> list[Mention]:
@@ -193,5 +205,7 @@ def mentions_of(folded: str) -> list[Mention]:
 def is_hidden(folded: str) -> bool:
     """Whether there are mentions only when all spaces and marks are left out: then nobody knows what is meant."""
     squeezed = _SQUEEZED.sub("", folded)
-    seen = sum(mention.kind not in ("thing", "code") for mention in mentions_of(folded))
-    return len(squeezed) < len(folded) and sum(mention.kind not in ("thing", "code") for mention in mentions_of(squeezed)) > seen
+    if len(squeezed) == len(folded):
+        return False
+    found, seen = (sum(mention.kind not in ("thing", "code") for mention in mentions_of(one)) for one in (squeezed, folded))
+    return found > seen
