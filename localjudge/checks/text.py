@@ -70,8 +70,8 @@ class Text:
         return other
 
     def _drop(self, dropped: re.Pattern[str], text: str) -> None:
-        gone = {place for match in dropped.finditer(text) for place in range(*match.span())}
-        if gone:
+        if dropped.search(text):
+            gone = {place for match in dropped.finditer(text) for place in range(*match.span())}
             kept = [place for place in range(len(text)) if place not in gone]
             self.visible = "".join(self.visible[place] for place in kept)
             self._places = [self._places[place] for place in kept] if self._places else kept
