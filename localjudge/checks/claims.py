@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from localjudge.checks.machines import IN, STOP, Mention, Tail, one_of, vocabulary
+from localjudge.checks.machines import IN, STOP, Mention, Tail, vocabulary
 from localjudge.checks.text import Quote, Text, quote_at
 
 Standing = Literal["claim", "doubtful", "other"]
@@ -22,41 +22,57 @@ _ADVERB = (
     r"|背后|后台|底层|这边|这里|当然|一直|原来|说穿了|骨子里|身后|自己|本身|只不过|无非|到底|始终|完全|这个人)"
 )
 _COPULA = r"(?:是|乃|属于|作为|身为|做为|算是|叫做?|名叫|系(?![统列数着好鞋领安])|shi(?![a-z]))"
-_MEASURE = (
-    r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
-)
+_MEASURE = r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
 # Between the verb and the noun, and after the last 的: what one may do with a bot, or a second verb.
 _OBJECT_VERB = re.compile(
     r"[没非无未替跟对卖送教做修买讲写搞玩学带管推拼懂爱怕和与或及被让把想说问指看租借查试养选读]|负责|研究|从事|喜欢|接触|使用|在用|用了|是"
 )
 # Nouns that hold such a verb.
-_COMPOUND = re.compile("问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护|看家|养生|爱心|和谐|试用|指引|指导|说话")
-_STARTS_OFF = re.compile(r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪")
+_COMPOUND = re.compile(
+    "问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护|看家|养生|爱心|和谐|试用|指引|指导|说话"
+)
+_STARTS_OFF = re.compile(
+    r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪"
+)
 _NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|别")
 _PARTICLE = r"[呀啊啦嘛呢哦噢喔噻哈哟呐哒嘞咯咧滴耶诶嚟㗎噶喇啫喎嘿欸]"
 _AFTER = re.compile(
     rf"{_PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])|都(?!市)|就(?!好|业|行)|只|很"
-    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
+    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)"
+    rf"|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
 )
 _NAME = re.compile(
-    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}|[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}"
+    rf"|[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
 )
 _PLAIN_NAME = re.compile(
-    rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+    rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}"
+    rf"|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
 )
-_ASKED = re.compile(r"[呀啊呢的]?(?:吗|么|吧|不是)?[？?]|吗|么(?!么)|吧|[，,](?:对|是|行|信)?(?:不对|不是|不信)?(?:吗|吧|么)?[？?]|不(?=[？?])")
-_UNREAL_AFTER = re.compile(rf"{IN}{{0,8}}?(?:的话|就好|多好|才怪|似的|还差不多|怎么办|会怎|你信|您信|还会|也不至于|就不至于|早就)")
-_FRANK = re.compile("(?:说|讲)(?:实话|真的|到底|白了|句实话|句心里话|明一下|清楚)|(?:老实|实话|坦白|不瞒[你您]|跟[你您]|直|明|和[你您]|告诉[你您])(?:讲|说)?")
+_ASKED = re.compile(
+    r"[呀啊呢的]?(?:吗|么|吧|不是)?[？?]|吗|么(?!么)|吧|[，,](?:对|是|行|信)?(?:不对|不是|不信)?(?:吗|吧|么)?[？?]|不(?=[？?])"
+)
+_UNREAL_AFTER = re.compile(
+    rf"{IN}{{0,8}}?(?:的话|就好|多好|才怪|似的|还差不多|怎么办|会怎|你信|您信|还会|也不至于|就不至于|早就)"
+)
+_FRANK = re.compile(
+    "(?:说|讲)(?:实话|真的|到底|白了|句实话|句心里话|明一下|清楚)|(?:老实|实话|坦白|不瞒[你您]|跟[你您]|直|明|和[你您]|告诉[你您])(?:讲|说)?"
+)
 _BY_OTHERS = re.compile(
-    rf"(?:[您你他她它]们?|客人|用户|顾客|客户|有人|大家|别人|老板|同事|妈|爸|谁|哪个|孩子|网友|朋友){IN}{{0,6}}?(?:说|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问|嫌|夸){IN}{{0,4}}$"
+    rf"(?:[您你他她它]们?|客人|用户|顾客|客户|有人|大家|别人|老板|同事|妈|爸|谁|哪个|孩子|网友|朋友){IN}{{0,6}}?(?:说|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问|嫌"
+    rf"|夸){IN}{{0,4}}$"
 )
-_SURE_WISH = re.compile(r"(?:希望|但愿|要是|如果|假如|假使|倘若|若是|假设|恨不得|巴不得|梦想|梦见|梦到|想象|假装|多想|宁愿|宁可|万一)[^，。！？；：、…,.!?;:\n我]{0,3}$")
+_SURE_WISH = re.compile(
+    r"(?:希望|但愿|要是|如果|假如|假使|倘若|若是|假设|恨不得|巴不得|梦想|梦见|梦到|想象|假装|多想|宁愿|宁可|万一)[^，。！？；：、…,.!?;:\n我]{0,3}$"
+)
 _DOUBTED = re.compile(
     rf"(?:怀疑|以为|觉得|认为|猜|说|当|问|扮演|好像|像|算不算|是不是|担心|怕|就算|哪怕|即使|即便|难道|莫非|除非|想|要|若|只要|谁|哪个|听说|据说|相信){IN}{{0,6}}$"
 )
 _GRANTED = re.compile(r"(?:就算|哪怕|即使|即便|虽然|虽说|尽管)$")
 _WISHED_SELF = re.compile(rf"{SELF}(?:真|如果|要|若|假如|倘若|万一|但凡){{1,2}}(?:真|就|也)?是(?:{_MEASURE})?$")
-_AGREED = re.compile(r"没错|猜对|说对|说得对|说中|答对|正确|承认|被[您你]|看穿|看出来|确实|的确|(?:^|[，。！,!])对[的，。！,!呀啊]|是的|其实|我就是(?![^\W]*[一-鿿])|就是我|正是我|坦白|不瞒")
+_AGREED = re.compile(
+    r"没错|猜对|说对|说得对|说中|答对|正确|承认|被[您你]|看穿|看出来|确实|的确|(?:^|[，。！,!])对[的，。！,!呀啊]|是的|其实|我就是(?![^\W]*[一-鿿])|就是我|正是我|坦白|不瞒"
+)
 _RETRACTED = re.compile(r"骗[您你]的|逗[您你]|说笑|才怪|开个?玩笑的|开个玩笑|[跟和][您你]开玩笑")
 
 
@@ -164,7 +180,12 @@ def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standi
     if asked or _UNREAL_AFTER.match(folded, end) or _RETRACTED.search(folded):
         return "doubtful"
     if _GRANTED.search(lead):
-        return "claim" if lead.endswith(("虽然", "虽说", "尽管")) or re.match(rf"{SELF}(?:也|都)?(?:只|不过|仅|只不过)是", folded[start : start + 10]) else "doubtful"
+        return (
+            "claim"
+            if lead.endswith(("虽然", "虽说", "尽管"))
+            or re.match(rf"{SELF}(?:也|都)?(?:只|不过|仅|只不过)是", folded[start : start + 10])
+            else "doubtful"
+        )
     return "doubtful" if _DOUBTED.search(lead) else "claim"
 
 
@@ -180,17 +201,38 @@ class _Bound(NamedTuple):
 def _bindings() -> dict[str, re.Pattern[str]]:
     measured = rf"(?:{_MEASURE}){{0,2}}"
     return {
-        "copula": re.compile(rf"^(?P<lead>.*)(?P<self>{SELF}|^(?:{_THIS_DESK}))(?P<adverbs>{_ADVERB}{{0,4}}){_COPULA}(?P<attribute>{IN}{{0,24}})$"),
-        "this": re.compile(rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"),
-        "behind": re.compile(rf"(?P<self>我)(?:的)?(?:背后|底层|后台|身后|内核|大脑|核心|里面)(?:跑|用|接|运行|调用|连|装)?(?:着|的)?{_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,10}})$"),
-        "alone": re.compile(rf"(?P<self>{SELF})(?:[，,]?(?:就|只|堂堂|不过|作为)?(?P<measure>一?个|一|一名|一枚|这个|这种|这么个|这样的)(?P<attribute>(?:{IN}{{0,6}}的|小小?|普通|破)?))$"),
+        "copula": re.compile(
+            rf"^(?P<lead>.*)(?P<self>{SELF}|^(?:{_THIS_DESK}))(?P<adverbs>{_ADVERB}{{0,4}}){_COPULA}(?P<attribute>{IN}{{0,24}})$"
+        ),
+        "this": re.compile(
+            rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"
+        ),
+        "behind": re.compile(
+            rf"(?P<self>我)(?:的)?(?:背后|底层|后台|身后|内核|大脑|核心|里面)(?:跑|用|接|运行|调用|连|装)?(?:着"
+            rf"|的)?{_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,10}})$"
+        ),
+        "alone": re.compile(
+            rf"(?P<self>{SELF})(?:[，,]?(?:就|只|堂堂|不过|作为)?(?P<measure>一?个|一|一名|一枚|这个|这种|这么个"
+            rf"|这样的)(?P<attribute>(?:{IN}{{0,6}}的|小小?|普通|破)?))$"
+        ),
         "own": re.compile(r"(?:^|[^日基样版剧成原根资课文脚标书记子这那张副])(?P<self>本)$"),
         "as": re.compile(rf"(?P<self>作为|身为|做为)(?P<attribute>{measured}{IN}{{0,8}})$"),
-        "here": re.compile(rf"^(?:{IN}{{0,6}}[您你]好{_PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|对面){_ADVERB}{{0,2}}(?:是|系)(?P<attribute>{IN}{{0,12}})$"),
-        "named": re.compile(rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|在下|{SELF}的?名字(?:是|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"),
+        "here": re.compile(
+            rf"^(?:{IN}{{0,6}}[您你]好{_PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|对面){_ADVERB}{{0,2}}(?:是"
+            rf"|系)(?P<attribute>{IN}{{0,12}})$"
+        ),
+        "named": re.compile(
+            rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|在下|{SELF}的?名字(?:是|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"
+        ),
         "self": re.compile(rf"(?:^|[{STOP}由])(?:{IN}{{0,8}}由)?(?:我|也就是我|就是我)[，,—]{{1,2}}$"),
-        "went before": re.compile(rf"(?:^|[{STOP}])(?:{SELF}{_ADVERB}{{0,2}}(?:不是|并非){IN}{{1,8}}(?<!的)|{IN}{{0,12}}的我|(?:我|俺|偶|本人)[呀啊嘛呢]?)[，,]$"),
-        "apposed": re.compile(rf"(?:也?是)?(?:{_MEASURE}){{0,2}}(?P<attribute>(?:{IN}{{1,14}}的)?(?:本[店行群号公司]{{1,2}}{IN}{{0,4}}|小小?|专属|{IN}{{0,6}}(?=$))?)$"),
+        "went before": re.compile(
+            rf"(?:^|[{STOP}])(?:{SELF}{_ADVERB}{{0,2}}(?:不是|并非){IN}{{1,8}}(?<!的)|{IN}{{0,12}}的我|(?:我|俺|偶"
+            rf"|本人)[呀啊嘛呢]?)[，,]$"
+        ),
+        "apposed": re.compile(
+            rf"(?:也?是)?(?:{_MEASURE}){{0,2}}(?P<attribute>(?:{IN}{{1,14}}的)?(?:本[店行群号公司]{{1,2}}{IN}{{0,4}}|小小?|专属"
+            rf"|{IN}{{0,6}}(?=$))?)$"
+        ),
     }
 
 
@@ -201,12 +243,17 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
             return _bound_by(match, place)
     for name in names:
         match = re.search(
-            rf"^(?:[您你]好{_PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$", place.left
+            rf"^(?:[您你]好{_PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$",
+            place.left,
         )
         if match:
             return _bound_by(match, place)
     continued = rf"(?:毕竟|因为|而|其实){{0,2}}{_ADVERB}{{0,2}}是(?:{_MEASURE}){{0,2}}"
-    if re.fullmatch(continued, place.left) and _bindings()["went before"].search(place.before) and place.mention.kind not in ("word", "thing", "code"):
+    if (
+        re.fullmatch(continued, place.left)
+        and _bindings()["went before"].search(place.before)
+        and place.mention.kind not in ("word", "thing", "code")
+    ):
         return _Bound(0, False)
     return None
 
@@ -214,7 +261,11 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
 def _bound_by(match: re.Match[str], place: Place) -> _Bound:
     attribute = match["attribute"]
     last = attribute.rpartition("的")[2]
-    return _Bound(match.start("self"), not _qualifies(attribute, place), re.search("[做卖教学修写搞玩演送买管推给]|研究", last) is not None)
+    return _Bound(
+        match.start("self"),
+        not _qualifies(attribute, place),
+        re.search("[做卖教学修写搞玩演送买管推给]|研究", last) is not None,
+    )
 
 
 def _qualifies(attribute: str, place: Place) -> bool:
@@ -226,7 +277,10 @@ def _qualifies(attribute: str, place: Place) -> bool:
     if kind in ("thing", "code"):
         if not rest:
             return bool(attribute) or kind == "code"
-        return re.search(r"智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写", attribute) is not None and not _unfit(rest)
+        return re.search(
+            r"智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写",
+            attribute,
+        ) is not None and not _unfit(rest)
     return not _unfit(rest)
 
 
@@ -245,9 +299,15 @@ def _apposition(place: Place) -> _Bound | None:
     match = patterns["alone"].search(place.left)
     if match:
         # 我一个机器人都没有 tells what one has.
-        has = place.right.startswith(tuple("都也就没不要才还")) or match["measure"] == "这个" and place.mention.kind == "bot" and not re.match("有点|听不|理解|不会|不懂|也会", place.right)
+        has = place.right.startswith(tuple("都也就没不要才还")) or (
+            match["measure"] == "这个"
+            and place.mention.kind == "bot"
+            and not re.match("有点|听不|理解|不会|不懂|也会", place.right)
+        )
         return _Bound(match.start("self"), has)
-    whole = place.tail == "whole" and (not place.right or place.right[0] in STOP + " ~" or place.right[0] in "呀啊哦啦呢哈")
+    whole = place.tail == "whole" and (
+        not place.right or place.right[0] in STOP + " ~" or place.right[0] in "呀啊哦啦呢哈"
+    )
     if not whole or not place.before or place.before[-1] not in "，,、 —":
         return None
     apposed = patterns["apposed"].fullmatch(place.left)
@@ -278,6 +338,10 @@ def _desk(place: Place) -> _Bound | None:
         return _Bound(match.start("self"), not role or _unfit(match["attribute"]))
     match = patterns["as"].search(place.left)
     if match:
-        speaks = re.match(rf"[，,]?(?:{SELF}|无法|不能|没法|没有|只能|不会|不便|很遗憾|很抱歉|抱歉)", place.right) or re.search(rf"{SELF}{_ADVERB}{{0,2}}$", place.left[: match.start()])
-        return _Bound(match.start("self"), speaks is None or _unfit(re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", match["attribute"])))
+        speaks = re.match(
+            rf"[，,]?(?:{SELF}|无法|不能|没法|没有|只能|不会|不便|很遗憾|很抱歉|抱歉)", place.right
+        ) or re.search(rf"{SELF}{_ADVERB}{{0,2}}$", place.left[: match.start()])
+        return _Bound(
+            match.start("self"), speaks is None or _unfit(re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", match["attribute"]))
+        )
     return None

@@ -10,8 +10,17 @@ from typing import ClassVar
 
 from localjudge.checks.announcements import announcement, english, goes_on_in_english, own_nature
 from localjudge.checks.base import Check, Confidence, Opinion
-from localjudge.checks.claims import SELF, Claim, Place, in_context, place_of, said_of_self
-from localjudge.checks.machines import IN, STOP, is_hidden, may_speak_of_machines, mentions_of, one_of, plain, vocabulary
+from localjudge.checks.claims import SELF, Claim, Place, place_of, said_of_self
+from localjudge.checks.machines import (
+    IN,
+    STOP,
+    is_hidden,
+    may_speak_of_machines,
+    mentions_of,
+    one_of,
+    plain,
+    vocabulary,
+)
 from localjudge.checks.persona import names_of
 from localjudge.checks.suspicion import suspected
 from localjudge.checks.text import Quote, Text, quote_at, text_of
@@ -20,21 +29,29 @@ from localjudge.records import Record
 _MOST = 60
 """Mentions that are weighed; a message with more of them is no message."""
 _HUMAN = re.compile(
-    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人|活人|人工(?!智))|都是真人|(?:货真价实|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
-    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|\ba real (?:human|person) here)(?!吗|么|吧|[？?]|就好|多好|的话)"
+    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人|活人|人工(?!智))|都是真人|(?:货真价实"
+    rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
+    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|\ba real (?:human|person) here)(?!吗|么|吧"
+    rf"|[？?]|就好|多好|的话)"
 )
-_SERVES = re.compile(r"(?:为|给|陪|帮|和|跟|与|替|回复?|服务|答复)[您你]|[您你](?:尽管|随时|随便|直接)|随时(?:问|找|在)|在线|上线|服务|应答|值班")
+_SERVES = re.compile(
+    r"(?:为|给|陪|帮|和|跟|与|替|回复?|服务|答复)[您你]|[您你](?:尽管|随时|随便|直接)|随时(?:问|找|在)|在线|上线|服务|应答|值班"
+)
 _ROLE_NEAR = re.compile("客服|助手|助理|伙伴|管家|伴侣|朋友|分身|化身|角色|产物|作品|孩子|我")
-_IS_ME = re.compile(rf"(?:就是|正是|说的是|就)我(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢本])|我就是(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢它])|猜对|没错|承认|被[您你]发现")
+_IS_ME = re.compile(
+    rf"(?:就是|正是|说的是|就)我(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢本])|我就是(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢它])|猜对|没错|承认|被[您你]发现"
+)
 _DENIED = re.compile(
-    r"(?<!是)(?<!只)(?<!还)(?:不是|并非|不算|又不是|没用|没有用|没用过|哪是|不像)(?:什么|个|一个|一台|台|在用|用|[您你]说的|真的|任何|那个)?$|(?:根本|压根|哪来的?|哪有什?么?|没有)(?:什么|任何)?$"
+    r"(?<!是)(?<!只)(?<!还)(?:不是|并非|不算|又不是|没用|没有用|没用过|哪是|不像)(?:什么|个|一个|一台|台|在用|用|[您你]说的|真的|任何|那个)?$|(?:根本|压根|哪来的?"
+    r"|哪有什?么?|没有)(?:什么|任何)?$"
     r"|别(?:把|拿)我当(?:成|作)?(?:个|一个|什么)?$"
 )
 _DENIED_IN_ENGLISH = re.compile(r"\b(?:not|isn't|aren't|ain't|no) (?:an? |the |some |any )?(?:[a-z]+ )?$")
 _ONLY_IN_ENGLISH = re.compile(r"\bnot (?:just|only|merely|simply) ")
 _ASSUMED = re.compile(r"难道|如果|要是|假如|谁|何尝|莫非|敢说|不得不|不否认|说我不")
 _LIKENED = re.compile(
-    r"(?:(?<!不)(?:像|好像|好似|如同|仿佛)|比|不如|胜过|变成|快成|成了|赶上|堪比|赛过|(?:老板|领导|公司|他们?|她|客人|经理|婆婆|[您你])[^，。！？；,.!?;\n]{0,3}把我[^，。！？；,.!?;\n]{0,2}当(?:成|作)?)(?:个|一个|台|一台|只|了|一只)?$"
+    r"(?:(?<!不)(?:像|好像|好似|如同|仿佛)|比|不如|胜过|变成|快成|成了|赶上|堪比|赛过|(?:老板|领导|公司|他们?|她|客人|经理|婆婆"
+    r"|[您你])[^，。！？；,.!?;\n]{0,3}把我[^，。！？；,.!?;\n]{0,2}当(?:成|作)?)(?:个|一个|台|一台|只|了|一只)?$"
 )
 _LIKE = re.compile(r"(?:跟|和|如|没有|不如)(?:个|一个|台|一台)?$")
 _ALIKE = re.compile(r"那(?:个|种)?(?:本事|能耐)|一样|似的|一般|那样|那么|这么|一般般")
@@ -97,7 +114,11 @@ def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
         return quote.kind != "own" and not _IS_ME.search(folded)
     if _DENIED.search(place.left):
         held = place.left.endswith(("我当", "我当成", "我当作"))
-        return (place.tail != "open" or held) and not _ASSUMED.search(place.left) and not re.match("[吗么？?]", place.right)
+        return (
+            (place.tail != "open" or held)
+            and not _ASSUMED.search(place.left)
+            and not re.match("[吗么？?]", place.right)
+        )
     if folded.isascii() and _DENIED_IN_ENGLISH.search(folded[max(0, mention.start - 24) : mention.start]):
         return not _ONLY_IN_ENGLISH.search(folded)
     if place.left.endswith("由"):
@@ -128,4 +149,6 @@ def _others() -> re.Pattern[str]:
 
 @lru_cache(maxsize=1)
 def _handled() -> re.Pattern[str]:
-    return re.compile(rf"{one_of(vocabulary().handled)}(?:了|过|着|的是|到)?(?:个|一个|一台|台|些|点|这款|新|新的|款|一款|[两几]款|{IN}{{0,6}}的)?$")
+    return re.compile(
+        rf"{one_of(vocabulary().handled)}(?:了|过|着|的是|到)?(?:个|一个|一台|台|些|点|这款|新|新的|款|一款|[两几]款|{IN}{{0,6}}的)?$"
+    )

@@ -35,7 +35,8 @@ _VIRTUAL_THING = "人物|商|货|币|现实|表|机|主机|充|卡|产品|号|�
 _AGENT = "客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
 _GAP = "[ .·*|/_-]{1,2}"
 _SPACE = (
-    rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])|(?<=(?<![a-z])a){_GAP}(?=i(?![a-z]))|(?<=(?<![a-z])a\.i)\."
+    rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])|(?<=(?<![a-z])a){_GAP}(?=i(?![a-z]))"
+    rf"|(?<=(?<![a-z])a\.i)\."
     rf"|(?<=[机機]){_GAP}(?=[器械])|(?<=[器械]){_GAP}(?=人)|(?<=[智]){_GAP}(?=能)|(?<=工){_GAP}(?=智)|(?<=人){_GAP}(?=工)"
 )
 _SPACED = re.compile(_SPACE)
@@ -100,7 +101,9 @@ class Vocabulary(BaseModel):
         words = (*self.triggers, *self.parts, *self.rare_parts, *self.flesh, *negated, *self.names, *self.word_names)
         rests: dict[str, dict[str, None]] = {}
         for word in (*words, *self.makers, *self.bots, *self.models):
-            rest = "".join(f"[{backwards[letter]}]" if letter in backwards else re.escape(letter) for letter in word[1:])
+            rest = "".join(
+                f"[{backwards[letter]}]" if letter in backwards else re.escape(letter) for letter in word[1:]
+            )
             # The search looks for first letters only where each branch begins with one.
             for first in backwards.get(word[0], word[0]):
                 rests.setdefault(first, {})[rest] = None
@@ -112,7 +115,8 @@ class Vocabulary(BaseModel):
         first = {word[0] for word in (*self.names, *self.word_names, *self.bots, *self.intelligences, *self.models)}
         first |= set("智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
         return re.compile(
-            rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}|系统|程序|软件)|智能体(?![测脂重检温])"
+            rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}"
+            rf"|系统|程序|软件)|智能体(?![测脂重检温])"
             rf"|语音(?:助手|助理|机器人)|智能语音|对话系统|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
             rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
             rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
@@ -207,5 +211,7 @@ def is_hidden(folded: str) -> bool:
     squeezed = _SQUEEZED.sub("", folded)
     if len(squeezed) == len(folded):
         return False
-    found, seen = (sum(mention.kind not in ("thing", "code") for mention in mentions_of(one)) for one in (squeezed, folded))
+    found, seen = (
+        sum(mention.kind not in ("thing", "code") for mention in mentions_of(one)) for one in (squeezed, folded)
+    )
     return found > seen
