@@ -45,7 +45,12 @@ CHECKS = {
     "checks.segments": "",
     "checks.calendar": "strict_yaml",
     "checks.words": "checks.base checks.persona checks.segments checks.text records strict_yaml",
-    "checks.identity": "checks.base checks.text records",
+    "checks.machines": "checks.text strict_yaml",
+    "checks.claims": "checks.machines checks.text",
+    "checks.announcements": "checks.claims checks.machines checks.text",
+    "checks.suspicion": "checks.claims checks.machines",
+    "checks.identity": "checks.announcements checks.base checks.claims checks.machines checks.persona checks.suspicion "
+    "checks.text records",
     "checks.festivals": "checks.base checks.calendar checks.text records",
     "checks.manner": "checks.base checks.persona checks.text records",
     "checks.history": "checks.base checks.text records",
