@@ -116,7 +116,7 @@ class SlurmNode:
     def lose_node(self) -> None:
         """As a power cut at the node would: slurmd and all that it started are gone at once."""
         kept = {self._daemons[name].pid for name in ("munged", "slurmctld")}
-        self._kill(pid for pid in self.processes() if os.getsid(pid) not in kept)
+        self._kill(pid for pid in self.processes() if _session(pid) not in kept)
         self._daemons.pop("slurmd").wait()
 
     def kill_task(self, job: str, task: int) -> None:
@@ -195,6 +195,13 @@ def wait_until(holds: Callable[[], bool], seconds: float, otherwise: str) -> Non
         if time.monotonic() > end:
             raise SystemExit(otherwise)
         time.sleep(0.5)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _free_ports() -> tuple[int, int]:
