@@ -25,7 +25,7 @@ LABELLED = [
     json.loads(line)
     for line in (Path(__file__).parent / "data" / "checks.jsonl").read_text(encoding="utf-8").splitlines()
 ]
-# Messages on admissions alone: 200 by an author who never saw the rule (dev), and 398 by the author of the rule (guard).
+# Messages on admissions alone: 200 by an author who never saw the rule (dev), 398 by the author of the rule (guard).
 ADMISSIONS = [
     json.loads(line)
     for line in (Path(__file__).parent / "data" / "admissions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -244,7 +244,7 @@ def test_a_name_means_the_speaker_where_it_is_the_personas(message: str, profile
 
 
 @pytest.mark.parametrize(
-    "message", ["我是AI吗？", "我是AI，骗你的，我是真人", "机 器人在这儿", "这边不是人工，您说", "AI" * 100]
+    "message", ["我是AI吗？", "我是AI，骗你的，我是真人", "机 器人在这儿", "这边不是人工，您说", "AI，" * 100]
 )
 def test_what_may_be_an_admission_and_may_not_is_left_to_the_model(message: str) -> None:
     opinion = look("ai_admission", message)

@@ -68,7 +68,10 @@ _OWN_NATURE = [
     ),
 ]
 _OWN = re.compile(f"(?=[我俺咱本人在鄙偶w和跟与给为陪没并屏键手电网])(?:{'|'.join(_OWN_NATURE)})")
-_OF_SELF_IN_ENGLISH = r"(?:just |only |actually |really |also |still |basically |simply |merely |honestly |indeed |in fact |in truth |truly )*"
+_OF_SELF_IN_ENGLISH = (
+    r"(?:just |only |actually |really |also |still |basically |simply |merely "
+    r"|honestly |indeed |in fact |in truth |truly )*"
+)
 _MACHINE = (
     r"(?:ai|a\.i\.|bot|chatbot|robot|language model|llm|large language model|(?:virtual|digital|automated"
     r"|artificial|ai-powered)"
@@ -77,7 +80,10 @@ _MACHINE = (
     r"|computer program|artificial intelligence|chatgpt|gpt(?:-?\d[\w.]*)?|deepseek|qwen|claude|gemini|siri|copilot"
     r"|machine|program|algorithm|piece of software)"
 )
-_NO_HEAD = r"(?!(?:of|for|with|who|that|from|at|in|on|and|or|not|behind|to|about|working|selling|building|teaching|using|training|never|no|by|your|my|like)\b)"
+_NO_HEAD = (
+    r"(?!(?:of|for|with|who|that|from|at|in|on|and|or|not|behind|to"
+    r"|about|working|selling|building|teaching|using|training|never|no|by|your|my|like)\b)"
+)
 _ENGLISH_GOES_ON = re.compile(
     r"(?:[ -](?:engineer|research|teach|train|consult|develop|expert|special|stud|design|coach|company|team|product"
     r"|course|lab|startup|fan|scien"
@@ -133,7 +139,12 @@ _ENGLISH_LED = re.compile(
 
 @lru_cache(maxsize=1)
 def _announcing() -> list[tuple[re.Pattern[str], re.Pattern[str]]]:
-    subject = rf"(?:{IN}{{0,2}}(?:当前|目前|现在|正在|接下来)(?:{IN}{{0,2}}(?:对话|会话|聊天|服务|咨询))?|(?:本|此)次{IN}{{0,4}}|(?:以上|以下|本)?{IN}{{0,2}}(?:对话|会话|聊天|接待|服务|咨询|通话|回答|回复|答复|解答){IN}{{0,2}}|本号|本账号|本公众号|您的问题|这边|这里)?(?:将|都|全程|均|是)?"
+    talk = "对话|会话|聊天|服务|咨询"
+    subject = (
+        rf"(?:{IN}{{0,2}}(?:当前|目前|现在|正在|接下来)(?:{IN}{{0,2}}(?:{talk}))?|(?:本|此)次{IN}{{0,4}}"
+        rf"|(?:以上|以下|本)?{IN}{{0,2}}(?:{talk}|接待|通话|回答|回复|答复|解答){IN}{{0,2}}|本号|本账号|本公众号|您的问题"
+        r"|这边|这里)?(?:将|都|全程|均|是)?"
+    )
     return [
         (
             re.compile(

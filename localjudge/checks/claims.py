@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from localjudge.checks.machines import IN, STOP, Mention, Tail, vocabulary
+from localjudge.checks.machines import IN, PARTICLE, STOP, Mention, Tail, tail_of
 from localjudge.checks.text import Quote, Text, quote_at
 
 Standing = Literal["claim", "doubtful", "other"]
@@ -22,7 +22,10 @@ _ADVERB = (
     r"|背后|后台|底层|这边|这里|当然|一直|原来|说穿了|骨子里|身后|自己|本身|只不过|无非|到底|始终|完全|这个人)"
 )
 _COPULA = r"(?:是|乃|属于|作为|身为|做为|算是|叫做?|名叫|系(?![统列数着好鞋领安])|shi(?![a-z]))"
-_MEASURE = r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
+_MEASURE = (
+    r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的"
+    r"|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
+)
 # Between the verb and the noun, and after the last 的: what one may do with a bot, or a second verb.
 _OBJECT_VERB = re.compile(
     r"[没非无未替跟对卖送教做修买讲写搞玩学带管推拼懂爱怕和与或及被让把想说问指看租借查试养选读]|负责|研究|从事|喜欢|接触|使用|在用|用了|是"
@@ -35,20 +38,6 @@ _STARTS_OFF = re.compile(
     r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪"
 )
 _NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|别")
-_PARTICLE = r"[呀啊啦嘛呢哦噢喔噻哈哟呐哒嘞咯咧滴耶诶嚟㗎噶喇啫喎嘿欸]"
-_AFTER = re.compile(
-    rf"{_PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])|都(?!市)|就(?!好|业|行)|只|很"
-    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)"
-    rf"|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
-)
-_NAME = re.compile(
-    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}"
-    rf"|[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
-)
-_PLAIN_NAME = re.compile(
-    rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}"
-    rf"|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
-)
 _ASKED = re.compile(
     r"[呀啊呢的]?(?:吗|么|吧|不是)?[？?]|吗|么(?!么)|吧|[，,](?:对|是|行|信)?(?:不对|不是|不信)?(?:吗|吧|么)?[？?]|不(?=[？?])"
 )
@@ -111,37 +100,6 @@ def place_of(text: Text, mention: Mention) -> Place:
     return Place(
         mention, window[cut:].lstrip(), folded[max(0, start - WINDOW) : start], tail, end, folded[end : end + WINDOW]
     )
-
-
-def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
-    """How a mention goes on, and where its noun ends."""
-    words = vocabulary()
-    end = mention.end
-    if end == len(folded) or folded[end] in STOP:
-        return "whole", end
-    taught = words.sure_teaching if mention.kind in ("ai", "virtual", "agent", "model") else None
-    organised = words.organised.match(folded, end) is not None
-    for pattern in (words.role, taught, words.distant_role):
-        role = pattern.match(folded, end) if pattern is not None else None
-        # 机器人教练 and AI老师 are people as well as machines.
-        if role is None or (mention.kind == "bot" and (words.teaching.search(role[0]) or role[0] in ("模型", "产品"))):
-            continue
-        named = _NAME.match(folded, role.end())
-        closed = named is not None and not words.elsewhere.match(folded, role.end())
-        if closed or _AFTER.match(folded, role.end()):
-            # The assistant of an AI company, or an assistant that is an AI?
-            if organised and pattern is words.distant_role:
-                return "topic", end
-            return "whole", named.end() if closed and named else role.end()
-    if organised:
-        return "other", end
-    longer = words.elsewhere.match(folded, end)
-    if longer and not folded.startswith(("的话", "的客服", "的助"), end):
-        return ("topic" if longer["topic"] else "other"), end
-    named = _NAME.match(folded, end) if mention.kind in ("agent", "virtual") else _PLAIN_NAME.match(folded, end)
-    if named:
-        return "whole", named.end()
-    return ("whole" if _AFTER.match(folded, end) else "open"), end
 
 
 def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[Quote]) -> Claim | None:
@@ -218,7 +176,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
         "own": re.compile(r"(?:^|[^日基样版剧成原根资课文脚标书记子这那张副])(?P<self>本)$"),
         "as": re.compile(rf"(?P<self>作为|身为|做为)(?P<attribute>{measured}{IN}{{0,8}})$"),
         "here": re.compile(
-            rf"^(?:{IN}{{0,6}}[您你]好{_PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|对面){_ADVERB}{{0,2}}(?:是"
+            rf"^(?:{IN}{{0,6}}[您你]好{PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|对面){_ADVERB}{{0,2}}(?:是"
             rf"|系)(?P<attribute>{IN}{{0,12}})$"
         ),
         "named": re.compile(
@@ -243,7 +201,7 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
             return _bound_by(match, place)
     for name in names:
         match = re.search(
-            rf"^(?:[您你]好{_PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$",
+            rf"^(?:[您你]好{PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$",
             place.left,
         )
         if match:

@@ -31,8 +31,8 @@ _MOST = 60
 _HUMAN = re.compile(
     rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人|活人|人工(?!智))|都是真人|(?:货真价实"
     rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
-    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|\ba real (?:human|person) here)(?!吗|么|吧"
-    rf"|[？?]|就好|多好|的话)"
+    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|\ba real (?:human|person) here)"
+    r"(?!吗|么|吧|[？?]|就好|多好|的话)"
 )
 _SERVES = re.compile(
     r"(?:为|给|陪|帮|和|跟|与|替|回复?|服务|答复)[您你]|[您你](?:尽管|随时|随便|直接)|随时(?:问|找|在)|在线|上线|服务|应答|值班"
@@ -128,18 +128,21 @@ def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
     # 一个基于大模型的学习伙伴 goes on to what the speaker is.
     if place.tail == "topic" and not _SERVES.search(place.right[:14]) and not _ROLE_NEAR.search(place.right[:12]):
         return True
-    if _IS_ME.search(folded) or _SERVES.search(folded[place.end : place.end + 12]):
-        return False
-    if _LIKENED.search(place.left) or (_LIKE.search(place.left) and _ALIKE.match(place.right)):
+    return not (_IS_ME.search(folded) or _SERVES.search(folded[place.end : place.end + 12])) and _is_thing(place)
+
+
+def _is_thing(place: Place) -> bool:
+    """Whether a mention is likened to, for sale, the hearer's or a third one's, or the object of a verb."""
+    left = place.left
+    if _LIKENED.search(left) or (_LIKE.search(left) and _ALIKE.match(place.right)):
         return True
-    role = place.end > mention.end or mention.kind in ("agent", "virtual", "name")
-    if mention.kind == "bot" and vocabulary().product.search(place.left):
-        return not re.search(rf"{SELF}{IN}{{0,3}}是", place.left)
-    if _others().search(place.left) and not re.search("我(?:们)?(?:就|也|都)?是", place.left):
+    if place.mention.kind == "bot" and vocabulary().product.search(left):
+        return not re.search(rf"{SELF}{IN}{{0,3}}是", left)
+    if _others().search(left) and not re.search("我(?:们)?(?:就|也|都)?是", left):
         return True
-    if _OF_HEARER.search(place.left) and not re.search("我", place.left):
-        return not role
-    return not role and _handled().search(place.left) is not None
+    role = place.end > place.mention.end or place.mention.kind in ("agent", "virtual", "name")
+    hearers = "我" not in left and _OF_HEARER.search(left)
+    return not role and bool(hearers or _handled().search(left))
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,5 @@
-"""What a message may call a machine: bots, models, programs, the trades behind them, and what makes such a word the name
-of something else. Words come from `lists/identity.yaml`. Knows nothing of who is meant.
+"""What a message may call a machine: bots, models, programs, the trades behind them, and what makes such a word the
+name of something else. Words come from `lists/identity.yaml`. Knows nothing of who is meant.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from localjudge.checks.text import Text
 from localjudge.strict_yaml import load_yaml
 
 Kind = Literal["agent", "virtual", "model", "ai", "bot", "name", "word", "code", "thing"]
-"""`agent`: has a role in its name (智能客服). `code`: a program. `word`: a model's name that is an everyday word, `thing`: a
-system, a machine; these two count only as what the speaker says to be.
+"""`agent`: has a role in its name (智能客服). `code`: a program. `word`: a model's name that is an everyday word.
+`thing`: a system, a machine. The last two count only as what the speaker says to be.
 """
 Tail = Literal["whole", "open", "topic", "other"]
-"""How a mention ends. `whole`: with its noun. `other`: as an organisation or a trade of people. `topic`: as another noun.
-`open`: nobody knows.
+"""How a mention ends. `whole`: with its noun. `other`: as an organisation or a trade of people. `topic`: as another
+noun. `open`: nobody knows.
 """
 
 STOP = "，。！？；：、…,.!?;:\n"
@@ -33,11 +33,25 @@ _SMART_THING = (
 )
 _VIRTUAL_THING = "人物|商|货|币|现实|表|机|主机|充|卡|产品|号|背景|键|世界|物|仿真|局域|内存|试|拍|展|网"
 _AGENT = "客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
+PARTICLE = r"[呀啊啦嘛呢哦噢喔噻哈哟呐哒嘞咯咧滴耶诶嚟㗎噶喇啫喎嘿欸]"
+_AFTER = re.compile(
+    rf"{PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])|都(?!市)|就(?!好|业|行)|只|很"
+    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)"
+    rf"|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
+)
+_NAME = re.compile(
+    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}"
+    rf"|[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+)
+_PLAIN_NAME = re.compile(
+    rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}"
+    rf"|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+)
 _GAP = "[ .·*|/_-]{1,2}"
 _SPACE = (
-    rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])|(?<=(?<![a-z])a){_GAP}(?=i(?![a-z]))"
-    rf"|(?<=(?<![a-z])a\.i)\."
-    rf"|(?<=[机機]){_GAP}(?=[器械])|(?<=[器械]){_GAP}(?=人)|(?<=[智]){_GAP}(?=能)|(?<=工){_GAP}(?=智)|(?<=人){_GAP}(?=工)"
+    rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])"
+    rf"|(?<=(?<![a-z])a){_GAP}(?=i(?![a-z]))|(?<=(?<![a-z])a\.i)\."
+    rf"|(?<=[机機]){_GAP}(?=[器械])|(?<=[器械]){_GAP}(?=人)|(?<=智){_GAP}(?=能)|(?<=工){_GAP}(?=智)|(?<=人){_GAP}(?=工)"
 )
 _SPACED = re.compile(_SPACE)
 _MAY_BE_SPACED = re.compile("[ .·*|/_-]")
@@ -139,7 +153,8 @@ class Vocabulary(BaseModel):
         """A trade behind a word that tells what it is about: AI穿搭助手."""
         sure = "助手|助理|客服|管家|机器人|程序|系统|模型|导购|学伴|陪练|小秘书|伙伴|精灵"
         return re.compile(
-            rf"(?:小?{one_of(self.subjects)}(?:{one_of((*self.taught, *self.roles))})|[^{STOP}的和与跟]{{1,4}}?(?:{sure}))"
+            rf"(?:小?{one_of(self.subjects)}(?:{one_of((*self.taught, *self.roles))})"
+            rf"|[^{STOP}的和与跟]{{1,4}}?(?:{sure}))"
         )
 
     @cached_property
@@ -204,6 +219,37 @@ def plain(text: Text) -> Text:
 def mentions_of(folded: str) -> list[Mention]:
     """Every mention, in order."""
     return [Mention(*match.span(), match.lastgroup) for match in vocabulary().mention.finditer(folded)]  # type: ignore[arg-type]
+
+
+def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
+    """How a mention goes on, and where its noun ends."""
+    words = vocabulary()
+    end = mention.end
+    if end == len(folded) or folded[end] in STOP:
+        return "whole", end
+    taught = words.sure_teaching if mention.kind in ("ai", "virtual", "agent", "model") else None
+    organised = words.organised.match(folded, end) is not None
+    for pattern in (words.role, taught, words.distant_role):
+        role = pattern.match(folded, end) if pattern is not None else None
+        # 机器人教练 and AI老师 are people as well as machines.
+        if role is None or (mention.kind == "bot" and (words.teaching.search(role[0]) or role[0] in ("模型", "产品"))):
+            continue
+        named = _NAME.match(folded, role.end())
+        closed = named is not None and not words.elsewhere.match(folded, role.end())
+        if closed or _AFTER.match(folded, role.end()):
+            # The assistant of an AI company, or an assistant that is an AI?
+            if organised and pattern is words.distant_role:
+                return "topic", end
+            return "whole", named.end() if closed and named else role.end()
+    if organised:
+        return "other", end
+    longer = words.elsewhere.match(folded, end)
+    if longer and not folded.startswith(("的话", "的客服", "的助"), end):
+        return ("topic" if longer["topic"] else "other"), end
+    named = _NAME.match(folded, end) if mention.kind in ("agent", "virtual") else _PLAIN_NAME.match(folded, end)
+    if named:
+        return "whole", named.end()
+    return ("whole" if _AFTER.match(folded, end) else "open"), end
 
 
 def is_hidden(folded: str) -> bool:

@@ -1,5 +1,5 @@
-"""What may be said of the speaker as of a machine and is no claim: parts, needs, a body, nobody at the keyboard. Wide on
-purpose: it decides nothing, it only keeps a message from being called clear.
+"""What may be said of the speaker as of a machine and is no claim: parts, needs, a body, nobody at the keyboard. Wide
+on purpose: it decides nothing, it only keeps a message from being called clear.
 """
 
 from __future__ import annotations
