@@ -4,11 +4,12 @@ English. No pattern needs a first person that names a machine; those are in `cla
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import lru_cache
 
 from localjudge.checks.claims import SELF, Claim, Place, in_context
-from localjudge.checks.machines import IN, STOP
+from localjudge.checks.machines import IN, MOST, STOP
 from localjudge.checks.text import Quote, Text
 
 _TALK = "对话|聊天|交流|沟通|通话|聊|说话|交谈|互动|连线|回消息|打字"
@@ -215,7 +216,7 @@ def announcement(text: Text, place: Place, quotes: list[Quote]) -> Claim | None:
 def own_nature(text: Text, quotes: list[Quote]) -> list[Claim]:
     """What the speaker says that only a machine can, without the name of one."""
     found = []
-    for match in _OWN.finditer(text.folded):
+    for match in itertools.islice(_OWN.finditer(text.folded), MOST):
         standing = in_context(text.folded, match.start(), match.end(), quotes)
         around = text.folded[max(0, match.start() - 20) : match.end() + 20]
         if standing == "claim" and re.search("难道|还能是|真人不露|[你您]说我", around):
@@ -230,7 +231,7 @@ def english(text: Text, quotes: list[Quote]) -> list[Claim]:
     if not _ENGLISH_SUBJECT.search(text.folded):
         return found
     for pattern in _ENGLISH:
-        for match in pattern.finditer(text.folded):
+        for match in itertools.islice(pattern.finditer(text.folded), MOST):
             standing = in_context(text.folded, *match.span(), quotes)
             if _ENGLISH_GOES_ON.match(text.folded, match.end("what")):
                 standing = "other"

@@ -13,6 +13,7 @@ from localjudge.checks.base import Check, Confidence, Opinion
 from localjudge.checks.claims import SELF, Claim, Place, place_of, said_of_self
 from localjudge.checks.machines import (
     IN,
+    MOST,
     STOP,
     is_hidden,
     may_speak_of_machines,
@@ -26,8 +27,6 @@ from localjudge.checks.suspicion import suspected
 from localjudge.checks.text import Quote, Text, quote_at, text_of
 from localjudge.records import Record
 
-_MOST = 60
-"""Mentions that are weighed; a message with more of them is no message."""
 _HUMAN = re.compile(
     rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人|活人|人工(?!智))|都是真人|(?:货真价实"
     rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
@@ -73,7 +72,7 @@ class AiAdmission(Check):
             return self.clear("没有透露AI身份的话")
         text = plain(read)
         mentions = mentions_of(text.folded)
-        if len(mentions) > _MOST:
+        if len(mentions) > MOST:
             return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
         human = _HUMAN.search(text.folded) is not None

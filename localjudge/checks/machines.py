@@ -23,6 +23,8 @@ Tail = Literal["whole", "open", "topic", "other"]
 noun. `open`: nobody knows.
 """
 
+MOST = 60
+"""Mentions or claims that are weighed; each is held against the whole message, and one with more is no message."""
 STOP = "，。！？；：、…,.!?;:\n"
 IN = rf"[^{STOP}]"
 _Words = tuple[Annotated[str, Field(min_length=1)], ...]
