@@ -125,7 +125,8 @@ def test_a_cascade_is_undecided_where_another_margin_in_the_noise_comes_to_anoth
     stages = (read_stage(margin), answer, *([thinking] if thinking else []))
     blank = Grade.without_score(RUBRICS["push"].indicators[0], Unscored.UNPARSEABLE, stages=stages)
     grade = regrade(blank, band)
-    points = [margin + width * step / 20 for step in range(-20, 21)]
+    # Short of the ends, which rounding may overstep.
+    points = [margin + width * step / 20 for step in range(-19, 20)]
     scores = {cascade_score(point, answer, thinking, band) for point in points}
     marked = Noise(width, band=band).undecided("push", grade)
     if scores != {grade.score}:
