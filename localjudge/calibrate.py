@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key
+from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key, sigmoid
 from localjudge.engines.base import Engine
 from localjudge.errors import ConfigError, InputError
 from localjudge.exam import auroc
@@ -107,7 +107,7 @@ def fit(
             key: MarginMap(slope=slope, intercept=intercept + shift, labels=count, indicator_digest=digest)
             for key, slope, intercept, count, digest in _maps(points, penalty, rubrics)
         },
-        before=figures([_sigmoid(point.margin) for point in points], labels),
+        before=figures([sigmoid(point.margin) for point in points], labels),
         after=figures(predicted, labels),
     )
 
@@ -172,7 +172,7 @@ class _Fit:
 
     def probability(self, point: Point) -> float:
         slope, intercept = self.map_of(point.key)
-        return _sigmoid(slope * point.margin + intercept)
+        return sigmoid(slope * point.margin + intercept)
 
 
 def _out_of_fold(points: Sequence[Point]) -> list[float]:
@@ -214,10 +214,6 @@ def _logistic(penalty: float) -> Any:
     except ImportError as error:
         raise ConfigError("calibrating needs scikit-learn.", hint="Run pip install 'localjudge[calibrate]'.") from error
     return LogisticRegression(C=penalty, max_iter=2000)
-
-
-def _sigmoid(value: float) -> float:
-    return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
 
 
 def _logit(share: float) -> float:

@@ -37,8 +37,7 @@ class MarginMap(_Frozen):
 
     def probability(self, margin: float) -> float:
         """Calibrated probability of passing, strictly between 0 and 1 up to rounding."""
-        odds = self.slope * margin + self.intercept
-        return 1 / (1 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1 + math.exp(odds))
+        return sigmoid(self.slope * margin + self.intercept)
 
     @property
     def threshold(self) -> float | None:
@@ -103,6 +102,11 @@ class Calibration(_Frozen):
                     f"this calibration was made with another {what} ({own}, not {theirs}).",
                     hint="Run `localjudge calibrate` again, or give --calibration off.",
                 )
+
+
+def sigmoid(odds: float) -> float:
+    """The probability of log-odds, without overflow."""
+    return 1 / (1 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1 + math.exp(odds))
 
 
 def map_key(task_type: TaskType, indicator_id: str) -> str:

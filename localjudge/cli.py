@@ -42,6 +42,7 @@ _LAZY = {
     "merge": _Lazy("localjudge.cli_export", "merge", "Write one file of all verdicts of a run."),
     "models": _Lazy("localjudge.cli_models", "models", "Models: list, show, pull, verify."),
     "plan": _Lazy("localjudge.cli_plan", "plan", "Estimate tokens, and time on a GPU, of judging a file."),
+    "probe": _Lazy("localjudge.cli_probe", "probe", "Measure how far margins move with what shares the batch."),
     "replay": _Lazy("localjudge.cli_results", "replay", "Decide a cascade run anew with another --band; no model."),
     "retry": _Lazy("localjudge.cli_resume", "retry", "Ask again what has no score in a run."),
     "rubrics": _Lazy("localjudge.cli_rubrics", "rubrics", "Rubric packs: list, show, check, schema."),

@@ -8,6 +8,8 @@ import click
 
 from localjudge.cli_results import opened
 from localjudge.export import SUFFIXES, WRITERS, Writer, write_merged
+from localjudge.marking import noise_of
+from localjudge.noise import marked
 from localjudge.redact import own_key, redacted
 from localjudge.store import written_to
 from localjudge.weights import home
@@ -21,7 +23,7 @@ _redact_option = click.option("--redact", is_flag=True, help="For other eyes: ha
 @_redact_option
 def merge(folder: Path, out: Path | None, redact: bool) -> None:
     """Write one file of all verdicts, by id; its bytes depend on the verdicts alone."""
-    _write(folder, out or folder / "merged.jsonl", write_merged, redact=redact)
+    _write(folder, out or folder / "merged.jsonl", write_merged, redact=redact, mark=False)
 
 
 @click.command()
@@ -31,12 +33,12 @@ def merge(folder: Path, out: Path | None, redact: bool) -> None:
 @_redact_option
 def export(folder: Path, kind: str, out: Path | None, redact: bool) -> None:
     """Write the grades of a run as a table, or its verdicts as an OpenAI batch result."""
-    _write(folder, out or folder / f"export.{SUFFIXES[kind]}", WRITERS[kind], redact=redact)
+    _write(folder, out or folder / f"export.{SUFFIXES[kind]}", WRITERS[kind], redact=redact, mark=True)
 
 
-def _write(folder: Path, out: Path, write: Writer, *, redact: bool) -> None:
-    _, stored = opened(folder)
+def _write(folder: Path, out: Path, write: Writer, *, redact: bool, mark: bool) -> None:
+    store, stored = opened(folder)
     verdicts = redacted(stored, own_key(home() / "redaction.key")) if redact else stored.by_id()
     with written_to(out) as file:
-        write(file, verdicts)
+        write(file, marked(verdicts, noise_of(store)) if mark else verdicts)
     click.echo(f"{len(stored)} records: {out}", err=True)

@@ -121,6 +121,11 @@ def calibrations() -> Path:
     return home() / "calibrations"
 
 
+def probes() -> Path:
+    """Where the noise bands measured on this machine are kept."""
+    return home() / "probes"
+
+
 def band_of(values: tuple[float, float]) -> Band:
     """Two ends as a band. Raises UsageError when they are no range within 0 and 1."""
     low, high = values

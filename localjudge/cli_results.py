@@ -10,8 +10,10 @@ import click
 from localjudge.cli_options import band_of
 from localjudge.decisions import redecide
 from localjudge.errors import UsageError
+from localjudge.marking import noise_of, summed
+from localjudge.noise import marked
 from localjudge.report import render_summary
-from localjudge.stats import Summary, summarize
+from localjudge.stats import Summary
 from localjudge.store import RunStore, write_verdicts
 from localjudge.stored import Stored
 
@@ -21,7 +23,7 @@ from localjudge.stored import Stored
 @click.option("--json", "as_json", is_flag=True)
 def summary(folder: Path, as_json: bool) -> None:
     """Print the pass rates of a run again, from its verdicts."""
-    echo_summary(summarize(opened(folder)[1]), as_json=as_json)
+    echo_summary(summed(*opened(folder)), as_json=as_json)
 
 
 @click.command()
@@ -39,8 +41,8 @@ def replay(folder: Path, band: tuple[float, float], out: Path | None, as_json: b
         )
     verdicts = [redecide(verdict, chosen) for verdict in stored]
     if out is not None:
-        write_verdicts(out, verdicts)
-    echo_summary(summarize(verdicts), as_json=as_json)
+        write_verdicts(out, marked(verdicts, noise_of(store, chosen)))
+    echo_summary(summed(store, verdicts, chosen), as_json=as_json)
 
 
 def opened(folder: Path) -> tuple[RunStore, Stored]:

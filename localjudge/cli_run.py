@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,22 @@ from localjudge.cli_options import (
     asking_options,
     engine_choice,
     engine_options,
+    probes,
     rubric_options,
     rubrics,
     settings,
 )
 from localjudge.cli_progress import shown
 from localjudge.cli_results import echo_summary
+from localjudge.engine_choice import EngineChoice
 from localjudge.errors import ConfigError, UsageError
+from localjudge.nvidia import least_capability
 from localjudge.offline import go_offline
 from localjudge.registry import demo_models, find_model, load_models
 from localjudge.run import RunRequest, RunResult
 from localjudge.shards import Shard
 from localjudge.stop import GRACE
+from localjudge.strictness import strictest, with_strictness
 from localjudge.weights import pull_any
 
 STDIN = "standard input"
@@ -79,6 +84,7 @@ def limit_options(command: Command) -> Command:
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder: a new one, or that of the same run.")
 @click.option("--task-type", type=click.Choice(["reply", "push"]), help="For records that do not say.")
 @click.option("--on-bad-input", type=click.Choice(["fail", "skip"]), default="fail")
+@click.option("--reproducible", is_flag=True, help="Strictest engine settings of this device; see determinism.")
 @click.option("--dry-run", is_flag=True, help="Check everything with made-up scores; no model, nothing kept.")
 @click.option("--rank", type=click.IntRange(min=0), help="Which shard this is, from 0; default: the Slurm array's.")
 @click.option("--world-size", type=click.IntRange(min=1), help="How many shards share the run.")
@@ -144,6 +150,8 @@ def build_request(
     options = {"task_type": None, "on_bad_input": "fail", **asked}
     choice = engine_choice(options)
     model = choice.find_model(options["model_name"])
+    if options.get("reproducible"):
+        choice = _strict(choice)
     return RunRequest(
         inputs=paths,
         out=folder,
@@ -155,9 +163,17 @@ def build_request(
         on_bad_input=options["on_bad_input"],
         default_task_type=options["task_type"],
         labels={path: STDIN for path in paths if path.name == SPOOL},
+        probes=probes() if model else None,
         command={"inputs": list(given), **options},
         **limits,
     )
+
+
+def _strict(choice: EngineChoice) -> EngineChoice:
+    strict = strictest(choice.engine, least_capability())
+    options = with_strictness(choice.options, strict)
+    click.echo(f"reproducible: {strict.told}.", err=True)
+    return replace(choice, options=options)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from localjudge.verdicts import Verdict
 
 COLUMNS = (
     "id task_type rubric indicator_id indicator score applicable reason p_pass label_mass margin source decided_by "
-    "contradiction unscored".split()
+    "contradiction unscored numerically_undecided".split()
 )
 """A table has one row for each grade: each indicator of each record."""
 _BATCH_ROWS = 4096
@@ -53,7 +53,8 @@ def write_parquet(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
         import pyarrow.parquet
     except ImportError as error:
         raise ConfigError("writing .parquet needs pyarrow.", hint="Run: pip install 'localjudge[parquet]'") from error
-    kinds = {"score": pyarrow.int8(), "applicable": pyarrow.bool_(), "contradiction": pyarrow.bool_()}
+    kinds = {"score": pyarrow.int8()}
+    kinds |= dict.fromkeys(("applicable", "contradiction", "numerically_undecided"), pyarrow.bool_())
     kinds |= dict.fromkeys(("p_pass", "label_mass", "margin"), pyarrow.float64())
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in COLUMNS])
     rows = grade_rows(verdicts)
@@ -107,7 +108,7 @@ def grade_rows(verdicts: Iterable[Verdict]) -> Iterator[dict[str, Any]]:
     for verdict in verdicts:
         head = {"id": verdict.id, "task_type": verdict.task_type, "rubric": verdict.rubric}
         for grade in verdict.detail:
-            data = grade.model_dump(mode="json")
+            data = grade.model_dump(mode="json") | {"numerically_undecided": grade.numerically_undecided}
             yield head | {name: data["id" if name == "indicator_id" else name] for name in COLUMNS[3:]}
 
 

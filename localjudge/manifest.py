@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from localjudge.noise import NoiseBand
 from localjudge.nvidia import driver_version, find_gpus
 from localjudge.records import TaskType
 
@@ -139,6 +140,8 @@ class Manifest(_Frozen):
     """Over the regular expressions that answers were held to; empty where none was."""
     git: Git | None = None
     """The checkout that the program ran from; None for an installed one."""
+    noise_band: NoiseBand | None = None
+    """What a probe of this model, these prompts and this setting found; None where there was none: not probed."""
 
 
 class ShardProgress(_Frozen):

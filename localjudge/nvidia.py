@@ -25,6 +25,12 @@ def find_gpus() -> tuple[Gpu, ...]:
     return tuple(cards)
 
 
+def least_capability() -> float | None:
+    """CUDA compute capability of the weakest card; None without one."""
+    found = [line.strip() for line in _asked("compute_cap")]
+    return min((float(each) for each in found if each.replace(".", "", 1).isdigit()), default=None)
+
+
 def driver_version() -> str:
     """Version of the driver; empty when it cannot be told."""
     return next(iter(_asked("driver_version")), "").strip()

@@ -13,13 +13,14 @@ from pathlib import Path
 from localjudge.calibration import Calibration
 from localjudge.checks import lists_digest
 from localjudge.decisions import Band, Reasons, settle, stages_owed
+from localjudge.errors import StoreError
 from localjudge.evidence import Evidence
 from localjudge.findings import KEPT, Findings, differences, shown
 from localjudge.manifest import Manifest, Plan
+from localjudge.marking import summed
 from localjudge.records import BadRecord, IdLedger, Record, TaskType, input_digest, read_records
 from localjudge.rubric import Rubric
 from localjudge.rules import rule
-from localjudge.stats import summarize
 from localjudge.verdicts import MIN_LABEL_MASS, NOT_APPLICABLE, Grade, Stage, Usage, Verdict
 
 _ROUNDING = 1e-6
@@ -100,7 +101,11 @@ def check_numbers(evidence: Evidence, source: Source, findings: Findings) -> Non
                 _blame(evidence, findings, verdict.id, what)
             yield verdict
 
-    again = summarize(recounted())
+    try:
+        again = summed(evidence.store, recounted())
+    except StoreError as error:
+        findings.fault("calibration.json", str(error))
+        return
     if evidence.summary is not None:
         there, here = (summary.model_dump(mode="json") for summary in (evidence.summary, again))
         for name, told, counted in differences(there, here):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from localjudge.calibration import Calibration
 from localjudge.exam import ExamResult, Interval
+from localjudge.probe import Probe
 from localjudge.stats import IndicatorSummary, Summary, TaskSummary
 from localjudge.status import RunStatus
 
@@ -29,6 +30,8 @@ def render_summary(summary: Summary, *, width: int | None = None) -> str:
             console.print(line)
         console.print()
     console.print(_usage_line(summary))
+    if line := _noise_line(summary):
+        console.print(line)
     return target.getvalue()
 
 
@@ -38,7 +41,9 @@ def _task_table(task: TaskSummary, columns: int) -> Table:
     table.add_column("indicator", overflow="ellipsis", no_wrap=True, max_width=max(16, min(TITLE_CELLS, columns - 60)))
     # A column that would be all zeros is left out.
     contradicted = any(row.contradictions for row in task.indicators)
-    for heading in ("pass rate", "coverage", "n/a", "failed", *(["contradictions"] if contradicted else [])):
+    undecided = any(row.numerically_undecided for row in task.indicators)
+    extra = [*(["contradictions"] if contradicted else []), *(["undecided"] if undecided else [])]
+    for heading in ("pass rate", "coverage", "n/a", "failed", *extra):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unscored")
     for row in task.indicators:
@@ -50,6 +55,7 @@ def _task_table(task: TaskSummary, columns: int) -> Table:
             str(row.not_applicable),
             str(row.scored - row.passed),
             *([str(row.contradictions)] if contradicted else []),
+            *([str(row.numerically_undecided)] if undecided else []),
             _reasons(row),
         )
     return table
@@ -88,6 +94,53 @@ def _usage_line(summary: Summary) -> str:
         f"tokens per record: prompt {usage.prompt_tokens / each:.0f} (computed {computed:.0f}), "
         f"output {usage.output_tokens / each:.0f}; requests per record: {usage.requests / each:.1f}"
     )
+
+
+def _noise_line(summary: Summary) -> str:
+    rows = [row for task in summary.tasks for row in task.indicators]
+    reads = sum(row.reads for row in rows)
+    if not reads:
+        return ""
+    if summary.noise_band is None:
+        return "numerical noise: not probed."
+    marked = sum(row.numerically_undecided for row in rows)
+    return (
+        f"numerical noise: margins move by up to {summary.noise_band:.3g}; {marked} of {reads} grades with a read "
+        f"({percent(marked / reads)}) could turn within that."
+    )
+
+
+def render_probes(found: Sequence[Probe], *, width: int = 120) -> str:
+    """Each setting's ways against the first way of the first setting, and the noise band of each setting."""
+    target = io.StringIO()
+    console = Console(file=target, width=width, color_system=None, highlight=False, markup=False, emoji=False)
+    console.print(f"{found[0].model}: differences of margins, against the first line")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("setting", "way"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("reads", "largest", "99 %", "identical", "flipped", "cached"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for probe in found:
+        for way in probe.ways:
+            told = way.against_first
+            table.add_row(
+                probe.name,
+                way.way,
+                str(told.reads),
+                f"{told.largest:.3g}",
+                f"{told.quantile_99:.3g}",
+                percent(told.identical / told.reads),
+                str(told.flipped),
+                percent(way.cached_tokens / way.prompt_tokens if way.prompt_tokens else None),
+            )
+    console.print(table)
+    for probe in found:
+        aside = f"; {probe.off_label} reads are off the labels" if probe.off_label else ""
+        console.print(
+            f"{probe.name}: noise band {probe.noise_band:.3g}; {probe.inside} of {probe.reads} reads "
+            f"({percent(probe.inside / probe.reads)}) lie inside it{aside}"
+        )
+    return target.getvalue()
 
 
 def render_status(status: RunStatus, *, width: int = 120) -> str:

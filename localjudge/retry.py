@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 
 from localjudge.errors import ResumeError
+from localjudge.marking import summed
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric
 from localjudge.run import RunRequest, RunResult, open_judge, prepare, records_of
-from localjudge.stats import summarize
 from localjudge.stop import Stop
 from localjudge.store import RunStore
 from localjudge.stored import Stored
@@ -40,7 +40,7 @@ def retry(request: RunRequest, on_progress: Callable[[Progress], None] = lambda 
                 work.do(_gains(judge.judge(stop.feed(records), only=wanted), stored, request.rubrics))
                 judged = work.judged
         store = RunStore.open(request.out)
-        summary = summarize(store.verdicts())
+        summary = summed(store, store.verdicts())
         if store.complete:
             store.write_summary(summary)
     return RunResult(request.out, plan, summary, checked.refused, None, len(stored), judged)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,13 +31,16 @@ from localjudge.manifest import (
     own_version,
     packages,
 )
+from localjudge.marking import summed
+from localjudge.noise import NoiseBand
+from localjudge.probe import find_band
 from localjudge.prompts import Prompts
 from localjudge.records import BadRecord, IdLedger, Record, TaskType, input_digest, read_records
 from localjudge.recovery import SteadyJudge
 from localjudge.rubric import Rubric
 from localjudge.segments import Damage
 from localjudge.shards import Shard
-from localjudge.stats import Summary, summarize
+from localjudge.stats import Summary
 from localjudge.stop import GRACE, Stop
 from localjudge.store import RunStore
 from localjudge.stored import Stored
@@ -67,6 +71,8 @@ class RunRequest:
     grace: float = GRACE
     time_limit: float | None = None
     """Seconds, as `Stop` takes them."""
+    probes: Path | None = None
+    """Where probes lie; a band found for the setting that is opened goes into the manifest."""
     command: Mapping[str, Any] | None = None
     """How the command line asked for this, kept in the run folder for `retry`."""
 
@@ -218,7 +224,7 @@ def _judge(
     started, clock = datetime.now(UTC), time.monotonic()
     with closing(open_judge(request)) as judge:
         load_seconds = time.monotonic() - clock
-        with closing(RunStore.create(request.out, plan, request.shard, command=request.command)) as store:
+        with closing(RunStore.create(request.out, plan, request.shard, **_kept(request))) as store:
             store.write_errors(_errors(checked))
             damage = tuple(store.quarantine(stored.damage))
             store.reopen_shard()
@@ -235,20 +241,22 @@ def _judge(
                     "engine_reopened": judge.reopened,
                     "tokens": work.tokens,
                     **observed(judge.engine, request.rubrics, request.settings),
+                    "noise_band": _noise_band(request, plan, judge.engine.info),
                 }
             )
-            summary = store.finish_shard(manifest, summarize)
+            summary = store.finish_shard(manifest, partial(summed, store))
     return RunResult(request.out, plan, summary, checked.refused, manifest, len(stored), work.judged, damage)
 
 
 def _seal(request: RunRequest, plan: Plan, checked: CheckedInput, before: int) -> RunResult:
     """Finishes a shard that has nothing to judge: an empty one, or one that was killed just before its last step."""
-    with closing(RunStore.create(request.out, plan, request.shard, command=request.command)) as store:
+    with closing(RunStore.create(request.out, plan, request.shard, **_kept(request))) as store:
         if request.shard not in store.done():
             store.write_errors(_errors(checked))
-            summary = store.finish_shard(_manifest(plan, checked, request.shard, datetime.now(UTC)), summarize)
+            manifest = _manifest(plan, checked, request.shard, datetime.now(UTC))
+            summary = store.finish_shard(manifest, partial(summed, store))
         else:
-            summary = summarize(store.stored()) if store.complete else None
+            summary = summed(store, store.stored()) if store.complete else None
             if summary and not (request.out / "summary.json").is_file():
                 store.write_summary(summary)
     return RunResult(request.out, plan, summary, checked.refused, None, before, judged=0)
@@ -257,6 +265,18 @@ def _seal(request: RunRequest, plan: Plan, checked: CheckedInput, before: int) -
 def open_judge(request: RunRequest) -> SteadyJudge:
     """Opens the engine asked for. Raises EngineError, ConfigError or UsageError."""
     return SteadyJudge(lambda: request.engine.open(request.model), request.rubrics, request.settings)
+
+
+def _noise_band(request: RunRequest, plan: Plan, info: EngineInfo) -> NoiseBand | None:
+    if request.probes is None or plan.strategy not in ("read", "cascade"):
+        return None
+    return find_band(
+        request.probes, info, model_digest=plan.model.digest, prompt_digest=plan.prompt_digest, orders=plan.orders
+    )
+
+
+def _kept(request: RunRequest) -> dict[str, Any]:
+    return {"command": request.command, "calibration": request.settings.calibration}
 
 
 def _errors(checked: CheckedInput) -> Iterator[dict[str, str | None]]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from localjudge.stored import Stored, judgement
 
-SEALED = ("plan.json", "errors.jsonl", "manifest*.json", "summary.json", "verdicts/*.jsonl")
+SEALED = ("plan.json", "calibration.json", "errors.jsonl", "manifest*.json", "summary.json", "verdicts/*.jsonl")
 """What a seal covers. Not `command.json`, which holds paths of the machine, nor what only tells how far a run is."""
 
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -38,6 +38,10 @@ class IndicatorSummary(_Frozen):
     """Opinions of witnesses, 0 or 1, that stand beside a grade of the model's."""
     disagreements: int = 0
     """Those of `witnessed` that are not the grade's score."""
+    reads: int = 0
+    """Scored grades that have a read's margin."""
+    numerically_undecided: int = 0
+    """Those of `reads` whose score the noise of the arithmetic could turn."""
 
     @property
     def pass_rate(self) -> float | None:
@@ -85,6 +89,8 @@ class Summary(_Frozen):
     records: int
     usage: Usage
     tasks: tuple[TaskSummary, ...]
+    noise_band: float | None = None
+    """In margin, as a probe measured it; None: not probed, and nothing is marked."""
 
 
 class _Outcome(NamedTuple):
@@ -97,6 +103,8 @@ class _Outcome(NamedTuple):
     by_rule: bool
     witnessed: int
     disagreeing: int
+    read: bool
+    undecided: bool
 
 
 def _outcome(grade: Grade) -> _Outcome:
@@ -109,6 +117,8 @@ def _outcome(grade: Grade) -> _Outcome:
         grade.source == "rule",
         len(spoken),
         sum(score != grade.score for score in spoken),
+        grade.margin is not None,
+        grade.numerically_undecided,
     )
 
 
@@ -152,8 +162,8 @@ def wilson(hits: int, count: int) -> Rate:
     return Rate(share, max(0.0, middle - half) if hits else 0.0, min(1.0, middle + half) if hits < count else 1.0)
 
 
-def summarize(verdicts: Iterable[Verdict]) -> Summary:
-    """Counts a stream of verdicts; memory grows with the number of indicators alone."""
+def summarize(verdicts: Iterable[Verdict], *, noise_band: float | None = None) -> Summary:
+    """Counts a stream of verdicts, marked under `noise_band`; memory grows with the number of indicators alone."""
     tallies: dict[TaskType, _Tally] = {}
     spent: Counter[str] = Counter()
     records = 0
@@ -163,7 +173,7 @@ def summarize(verdicts: Iterable[Verdict]) -> Summary:
             spent[name] += getattr(verdict.usage, name)
         tallies.setdefault(verdict.task_type, _Tally()).add(verdict)
     tasks = tuple(_task(task_type, tallies[task_type]) for task_type in sorted(tallies))
-    return Summary(records=records, usage=Usage(**spent), tasks=tasks)
+    return Summary(records=records, usage=Usage(**spent), tasks=tasks, noise_band=noise_band)
 
 
 def _task(task_type: TaskType, tally: _Tally) -> TaskSummary:
@@ -200,5 +210,7 @@ def _indicator(rubric: str, indicator_id: str, title: str, counts: Counter[_Outc
         by_rule=sum(count for outcome, count in scored if outcome.by_rule),
         witnessed=sum(count * outcome.witnessed for outcome, count in scored),
         disagreements=sum(count * outcome.disagreeing for outcome, count in scored),
+        reads=sum(count for outcome, count in scored if outcome.read),
+        numerically_undecided=sum(count for outcome, count in scored if outcome.undecided),
         unscored=dict(sorted(causes.items())),
     )

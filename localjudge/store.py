@@ -2,6 +2,7 @@
 
 plan.json              what was asked; written first, never changed
 command.json           how `run` was called, so that `retry` can ask again
+calibration.json       the calibration of the reads, where there is one
 errors.jsonl           records that cannot be judged, and why
 verdicts/<rank>-of-<world>.<n>.jsonl    append-only segments, one writer each
 quarantine/            damaged lines of segments, set aside
@@ -24,9 +25,11 @@ from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from localjudge.calibration import Calibration, read_calibration
 from localjudge.disk import is_temporary, whole_file, write_once, write_whole
-from localjudge.errors import ResumeError, StoreError
+from localjudge.errors import ConfigError, ResumeError, StoreError
 from localjudge.manifest import Manifest, Plan, ShardProgress
+from localjudge.noise import NoiseBand
 from localjudge.seal import Seal, make_seal
 from localjudge.segments import Damage, SegmentWriter
 from localjudge.shards import Shard
@@ -51,7 +54,13 @@ class RunStore:
 
     @classmethod
     def create(
-        cls, folder: Path, plan: Plan, shard: Shard = WHOLE, *, command: Mapping[str, Any] | None = None
+        cls,
+        folder: Path,
+        plan: Plan,
+        shard: Shard = WHOLE,
+        *,
+        command: Mapping[str, Any] | None = None,
+        calibration: Calibration | None = None,
     ) -> RunStore:
         """Starts a run, or goes on with one of the same plan.
 
@@ -66,6 +75,8 @@ class RunStore:
             store.check_plan(plan)
             if command is not None:
                 write_once(folder / "command.json", _pretty(command))
+            if calibration is not None:
+                write_once(folder / "calibration.json", _pretty(calibration.model_dump(mode="json")))
             for name in ("verdicts", "progress", "done"):
                 (folder / name).mkdir(exist_ok=True)
 
@@ -113,6 +124,28 @@ class RunStore:
         except (OSError, ValueError) as error:
             raise StoreError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from error
         return held
+
+    def calibration(self) -> Calibration:
+        """The calibration that the reads were given. Raises StoreError when it is missing or another one."""
+        path = self.folder / "calibration.json"
+        try:
+            held = read_calibration(path)
+        except ConfigError as error:
+            raise StoreError(error.problem) from error
+        if held.digest != self.plan().calibration:
+            raise StoreError(f"{path} is not the calibration of this run.", hint="It was changed after the run began.")
+        return held
+
+    def noise_bands(self) -> list[NoiseBand | None]:
+        """What each finished shard says of numerical noise; None where it was not probed, or cannot be read."""
+        found: list[NoiseBand | None] = []
+        for path in sorted(self.folder.glob("manifest*.json")):
+            try:
+                said = json.loads(path.read_bytes()).get("noise_band")
+                found.append(None if said is None else NoiseBand.model_validate(said))
+            except (OSError, ValueError, AttributeError):
+                found.append(None)
+        return found
 
     def stored(self, shard: Shard | None = None) -> Stored:
         """The verdicts there are now; of one shard's records, or of all. Raises StoreError."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -143,6 +144,8 @@ class Grade(_Frozen):
     stages: tuple[Stage, ...] = ()
     witnesses: tuple[Opinion, ...] = ()
     """What checks say beside the grade; they never set its score."""
+    numerically_undecided: bool = Field(default=False, exclude_if=operator.not_)
+    """The noise of the arithmetic could turn the score. Set when verdicts are read, see `noise`; never stored."""
 
     @classmethod
     def without_score(
@@ -324,6 +327,14 @@ def label_mass(logprobs: tuple[float, ...]) -> float:
     return sum(math.exp(value) for value in logprobs)
 
 
+def margin_of(logprobs: tuple[float, ...]) -> float:
+    """Natural log-odds of passing that a read's log-probabilities hold, whatever mass the labels have together."""
+    met, not_met, not_applicable = (max(value, _LOGPROB_FLOOR) for value in logprobs)
+    # From the logs and not from the ratio: a margin of 40 is a ratio of exactly 1.
+    passing = max(met, not_applicable) + math.log1p(math.exp(-abs(met - not_applicable)))
+    return passing - not_met
+
+
 def parse_read(logprobs: tuple[float, ...]) -> Read | Unscored:
     """Reads the log-probabilities of READ_LABELS as the next token; OFF_LABEL when their mass is too small."""
     # Engines report a token they gave no chance as minus infinity; a floor keeps every figure finite.
@@ -332,13 +343,10 @@ def parse_read(logprobs: tuple[float, ...]) -> Read | Unscored:
     mass = met + not_met + not_applicable
     if not mass >= MIN_LABEL_MASS:
         return Unscored.OFF_LABEL
-    # From the logs and not from the ratio: a margin of 40 is a ratio of exactly 1.
-    passing = max(floored[0], floored[2]) + math.log1p(math.exp(-abs(floored[0] - floored[2])))
-    margin = passing - floored[1]
     return Read(
         p_pass=(met + not_applicable) / mass,
         label_mass=min(mass, 1.0),
-        margin=margin,
+        margin=margin_of(logprobs),
         applicable=not_applicable <= max(met, not_met),
     )
 

@@ -75,6 +75,7 @@ ENGINES = {
 QUESTIONS = {
     "prompts": "engines.base records rubric",
     "decisions": "verdicts",
+    "noise": "calibration decisions records verdicts",
     "rules": "checks.base records rubric verdicts",
     "strategies": "calibration decisions engines.base prompts records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
@@ -84,25 +85,29 @@ QUESTIONS = {
 }
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
-    "manifest": "nvidia records",
+    "manifest": "noise nvidia records",
     "segments": "disk",
     "stored": "errors segments shards verdicts",
     "seal": "stored",
     "signature": "errors",
-    "store": "disk errors manifest seal segments shards stored verdicts",
+    "store": "calibration disk errors manifest noise seal segments shards stored verdicts",
+    "marking": "decisions noise stats store verdicts",
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
     "labels": "errors verdicts",
     "recovery": "engines.base errors judge records rubric strategies verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
+    "strictness": "errors",
+    "probe": "calibration engine_choice engines.base errors manifest noise prompts records rubric strategies verdicts "
+    "weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
-    "run": "asked checks engine_choice engines.base errors labels manifest prompts records recovery rubric segments "
-    "shards stats stop store stored strategies verdicts weights work",
-    "retry": "errors records rubric run stats stop store stored verdicts work",
+    "run": "asked checks engine_choice engines.base errors labels manifest marking noise probe prompts records "
+    "recovery rubric segments shards stats stop store stored strategies verdicts weights work",
+    "retry": "errors marking records rubric run stop store stored verdicts work",
     "findings": "",
     "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
     "strategies verdicts",
-    "recount": "calibration checks decisions evidence findings manifest records rubric rules stats verdicts",
+    "recount": "calibration checks decisions errors evidence findings manifest marking records rubric rules verdicts",
     "rejudge": "decisions engine_choice engines.vllm_offline evidence findings manifest recount run stats strategies "
     "verdicts weights",
     "verify": "calibration errors evidence findings manifest recount records rejudge rubric",
@@ -117,20 +122,23 @@ READING = {
     "status": "manifest store",
     "export": "errors stored verdicts",
     "redact": "errors stored verdicts",
-    "report": "calibration exam stats status",
+    "report": "calibration exam probe stats status",
 }
 # Front door.
 DOOR = {
     "machine": "nvidia offline registry weights",
     "agent": "engine_choice errors judge offline records rubric",
-    "cli": "cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_results cli_resume cli_rubrics "
-    "cli_run cli_verify errors",
+    "cli": "cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_probe cli_results cli_resume "
+    "cli_rubrics cli_run cli_verify errors",
     "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "run work",
-    "cli_results": "cli_options decisions errors report stats store stored",
-    "cli_export": "cli_results export redact store weights",
-    "cli_run": "cli_options cli_progress cli_results errors offline registry run shards stop weights",
+    "cli_results": "cli_options decisions errors marking noise report stats store stored",
+    "cli_export": "cli_results export marking noise redact store weights",
+    "cli_run": "cli_options cli_progress cli_results engine_choice errors nvidia offline registry run shards stop "
+    "strictness weights",
+    "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
+    "strategies strictness weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
@@ -177,7 +185,7 @@ IMPORTERS = {
     "ray": "",
     "numpy": "gguf",
     "sklearn": "calibrate",
-    "click": "cli cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_progress "
+    "click": "cli cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_probe cli_progress "
     "cli_results cli_resume cli_rubrics cli_run cli_verify",
     "rich": "cli_progress report",
     "pyarrow": "export rows",

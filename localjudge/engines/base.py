@@ -119,6 +119,10 @@ class Engine(ABC):
         """The token that each choice of a read begins with; empty for an engine without tokens."""
         return ()
 
+    def forget(self) -> bool:
+        """Empties the prefix cache, with nothing in flight; False where the engine has none or cannot."""
+        return False
+
     def close(self) -> None:
         """Frees the model. Safe to call twice."""
 

@@ -56,6 +56,10 @@ class Backend(ABC):
     def step(self) -> list[TokenCompletion]:
         """Works until something is finished, or for one turn of the engine; may return nothing yet."""
 
+    def forget(self) -> bool:
+        """Empties the prefix cache; False where there is none, or it cannot be emptied."""
+        return False
+
     def close(self) -> None:
         """Frees the model."""
 
@@ -127,6 +131,9 @@ class TokenEngine(Engine):
                     del self._live[done.request_id]
                     finished.append(completion)
         return finished
+
+    def forget(self) -> bool:
+        return self.backend.forget()
 
     def close(self) -> None:
         self.backend.close()

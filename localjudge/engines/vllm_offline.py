@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import importlib.metadata
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,13 @@ class VLLMOffline(Backend):
     """
 
     def __init__(self, model_folder: Path, *, name: str, eos_id: int, options: Mapping[str, object]) -> None:
-        llm_class, self._vllm = _import_vllm()
-        on_cpu = self._vllm.platforms.current_platform.is_cpu()
+        options = dict(options)
+        invariant = bool(options.pop("batch_invariant", False))
+        llm_class, self._vllm = _import_vllm(invariant=invariant)
+        platform = self._vllm.platforms.current_platform
+        on_cpu = platform.is_cpu()
+        if on_cpu and invariant:
+            raise EngineError("vLLM has no batch-invariant mode on a CPU.", hint="Leave out batch_invariant.")
         if on_cpu:
             _keep_freed_memory()
         resolved: dict[str, Any] = {
@@ -86,7 +92,8 @@ class VLLMOffline(Backend):
             context_length=int(self.llm.model_config.max_model_len),
             versions=_versions(),
             options=resolved
-            | {"device": "cpu" if on_cpu else "gpu"}
+            | {"device": "cpu" if on_cpu else "gpu", "device_name": platform.get_device_name()}
+            | {"batch_invariant": invariant}
             | {"resolved": _resolved(getattr(self._engine, "vllm_config", None))},
         )
 
@@ -125,6 +132,9 @@ class VLLMOffline(Backend):
         except Exception as error:
             raise EngineError(f"vLLM stopped: {_first_line(error)}") from error
         return [self._completed(output) for output in outputs if output.finished]
+
+    def forget(self) -> bool:
+        return bool(self.llm.reset_prefix_cache())
 
     def close(self) -> None:
         engine = getattr(self, "_engine", None)
@@ -198,9 +208,14 @@ def _available_memory() -> int:
     return 4 << 30
 
 
-def _import_vllm() -> tuple[Any, Any]:
+def _import_vllm(*, invariant: bool = False) -> tuple[Any, Any]:
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
+    if invariant:
+        # Read by vLLM's kernels when they are imported, and in force for the whole process.
+        if "vllm" in sys.modules and os.environ.get("VLLM_BATCH_INVARIANT") != "1":
+            raise EngineError("vLLM is loaded in this process without its batch-invariant mode.", hint="Start afresh.")
+        os.environ["VLLM_BATCH_INVARIANT"] = "1"
     try:
         import vllm
         import vllm.platforms
