@@ -28,6 +28,7 @@ GROUND = {
     "offline": "errors",
     "disk": "",
     "nvidia": "",
+    "characters": "",
     "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
@@ -73,7 +74,7 @@ ENGINES = {
 }
 # Question side: never a concrete engine, the store, the command line.
 QUESTIONS = {
-    "prompts": "engines.base records rubric",
+    "prompts": "characters engines.base records rubric",
     "decisions": "verdicts",
     "rules": "checks.base records rubric verdicts",
     "strategies": "calibration decisions engines.base prompts records rubric rules verdicts",
