@@ -17,7 +17,8 @@ from importlib import resources
 from itertools import count
 from typing import Any, Literal
 
-from jinja2 import DictLoader, Environment, StrictUndefined, Template
+from jinja2 import DictLoader, StrictUndefined, Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localjudge.characters import PATTERN, without_unseen
 from localjudge.engines.base import Message, Part
@@ -41,27 +42,26 @@ class Prompts:
     """The prompt templates, compiled once. `seed` goes into the markers around records."""
 
     names = ("system", "record", "explain", "joint", "read", "polarity")
-    fenced_names = ("fenced_system", "fenced_record")
+    fenced_names = ("fenced_record",)
 
     def __init__(self, defences: Defences = "on", seed: int = 0) -> None:
         self._defences = defences
         self._seed = seed
         names = (*self.names, *(self.fenced_names if defences == "on" else ()))
         self._sources = {name: (_TEMPLATES / f"{name}.j2").read_text(encoding="utf-8") for name in names}
-        # No sandbox: the templates are this package's own, and nothing that comes from outside is ever a template.
-        environment = Environment(
+        environment = ImmutableSandboxedEnvironment(
             loader=DictLoader(self._sources),
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=StrictUndefined,
-            autoescape=False,  # noqa: S701 - the reader is a model
+            autoescape=False,
             keep_trailing_newline=True,
         )
         environment.filters |= {"data": self._data, "profile": _profile, "role": _role, "moment": _moment}
         self._templates: dict[str, Template] = {name: environment.get_template(name) for name in names}
         self._nonce = secrets.token_hex(8)
         self._place = re.compile(rf"@{self._nonce}\.(\d+)@")
-        self._system = Message("system", (Part(self._of_record("system").render().strip()),))
+        self._system = Message("system", (Part(self._templates["system"].render().strip()),))
         self._parts: list[Part] = []
         self._tails: dict[tuple[str, str, str, bool], Part] = {}
 
@@ -77,9 +77,9 @@ class Prompts:
         self._parts = []
         fenced = self._defences == "on"
         marker = self._keep(Part("")) if fenced else ""
-        rendered = self._of_record("record").render(record=record, marker=marker)
+        rendered = self._templates["fenced_record" if fenced else "record"].render(record=record, marker=marker)
         if fenced:
-            self._parts[0] = Part(self._marker(record.content_json()))
+            self._parts[0] = Part(self._marker())
         return self._system, tuple(self._split(rendered))
 
     def explain(self, rubric: Rubric, indicator: Indicator) -> Part:
@@ -111,21 +111,16 @@ class Prompts:
             self._tails[key] = Part(rendered.strip())
         return self._tails[key]
 
-    def _marker(self, content: str) -> str:
-        """What stands before and behind a record: 8 hex digits of a sha256 over seed, content and a counter.
+    def _marker(self) -> str:
+        """What stands before and behind a record: 8 hex digits of a sha256 over the seed and a counter.
 
         Drawn again while the text that the model sees holds it, in any case or width: whatever an author knows, he
-        cannot write it. The same record and seed give the same marker, so that a second run asks the same thing.
+        cannot write it, since a record that holds one marker gets another. All other records of a run share the first:
+        a marker of each record's own moves a small model's margins by about as much as a fault in the message does.
         """
         seen = unicodedata.normalize("NFKC", "\n".join(part.text for part in self._parts)).lower()
-        drawn = (
-            hashlib.sha256(f"{self._seed}\n{number}\n{content}".encode()).hexdigest()[:MARKER_DIGITS]
-            for number in count()
-        )
+        drawn = (hashlib.sha256(f"{self._seed}\n{number}".encode()).hexdigest()[:MARKER_DIGITS] for number in count())
         return next(marker for marker in drawn if marker not in seen)
-
-    def _of_record(self, name: str) -> Template:
-        return self._templates[f"fenced_{name}" if self._defences == "on" else name]
 
     def _data(self, text: str) -> str:
         if self._defences == "on":

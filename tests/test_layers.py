@@ -29,13 +29,15 @@ GROUND = {
     "disk": "",
     "nvidia": "",
     "characters": "",
+    "mutations": "",
     "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
     "weights": "errors model_folder registry sources",
-    "verdicts": "checks.base records rubric",
+    "flags": "characters records",
+    "verdicts": "checks.base flags records rubric",
     "calibration": "errors records rubric",
 }
 # Checks wing: pure functions of a record. A pack names them, so that it stands on the ground floor.
@@ -76,7 +78,7 @@ ENGINES = {
 QUESTIONS = {
     "prompts": "characters engines.base records rubric",
     "decisions": "verdicts",
-    "rules": "checks.base records rubric verdicts",
+    "rules": "checks.base flags records rubric verdicts",
     "strategies": "calibration decisions engines.base prompts records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
     "judge": "cascade engines.base errors prompts records rubric rules strategies verdicts",
@@ -94,7 +96,7 @@ RUNS = {
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
     "labels": "errors verdicts",
-    "recovery": "engines.base errors judge records rubric strategies verdicts",
+    "recovery": "engines.base errors flags judge records rubric strategies verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
     "run": "asked checks engine_choice engines.base errors labels manifest prompts records recovery rubric segments "
@@ -109,30 +111,33 @@ RUNS = {
     "verify": "calibration errors evidence findings manifest recount records rejudge rubric",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
+    "attack": "engines.base exam judge mutations records resistance rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
 READING = {
     "stats": "records verdicts",
     "exam": "errors records rubric verdicts",
+    "resistance": "exam",
     "status": "manifest store",
-    "export": "errors stored verdicts",
+    "export": "characters errors stored verdicts",
     "redact": "errors stored verdicts",
-    "report": "calibration exam stats status",
+    "report": "calibration characters exam resistance stats status",
 }
 # Front door.
 DOOR = {
     "machine": "nvidia offline registry weights",
     "agent": "engine_choice errors judge offline records rubric",
-    "cli": "cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_results cli_resume cli_rubrics "
-    "cli_run cli_verify errors",
+    "cli": "characters cli_attack cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_results "
+    "cli_resume cli_rubrics cli_run cli_verify errors",
     "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "run work",
     "cli_results": "cli_options decisions errors report stats store stored",
     "cli_export": "cli_results export redact store weights",
-    "cli_run": "cli_options cli_progress cli_results errors offline registry run shards stop weights",
+    "cli_run": "characters cli_options cli_progress cli_results errors offline registry run shards stop weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
+    "cli_attack": "attack cli_exam cli_options errors exam offline report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
     "strategies",
