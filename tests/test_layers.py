@@ -183,7 +183,7 @@ IMPORTERS = {
     "ray": "",
     "numpy": "gguf",
     "sklearn": "calibrate",
-    "click": "cli cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_progress "
+    "click": "cli cli_attack cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_progress "
     "cli_results cli_resume cli_rubrics cli_run cli_verify",
     "rich": "cli_progress report",
     "pyarrow": "export rows",
