@@ -183,8 +183,8 @@ IMPORTERS = {
     "ray": "",
     "numpy": "gguf",
     "sklearn": "calibrate",
-    "click": "cli cli_attack cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_progress "
-    "cli_results cli_resume cli_rubrics cli_run cli_verify",
+    "click": "cli cli_attack cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan "
+    "cli_progress cli_results cli_resume cli_rubrics cli_run cli_verify",
     "rich": "cli_progress report",
     "pyarrow": "export rows",
     "huggingface_hub": "hubs",
