@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from localjudge.characters import spelled_out
 from localjudge.errors import LocalJudgeError
 
 CONTEXT = {"auto_envvar_prefix": "LOCALJUDGE", "show_default": True, "help_option_names": ["-h", "--help"]}
@@ -21,7 +22,7 @@ class _OneLineErrors(click.Group):
         try:
             return super().invoke(ctx)
         except LocalJudgeError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(spelled_out(f"error: {error}"), err=True)
             ctx.exit(error.exit_code)
 
 
@@ -34,6 +35,7 @@ class _Lazy(NamedTuple):
 
 
 _LAZY = {
+    "attack": _Lazy("localjudge.cli_attack", "attack", "Attack a judge with messages that ask to pass."),
     "calibrate": _Lazy("localjudge.cli_calibrate", "calibrate", "Fit probabilities and thresholds for a model."),
     "demo": _Lazy("localjudge.cli_run", "demo", "Judge four examples with a small model, fetched if need be."),
     "doctor": _Lazy("localjudge.cli_machine", "doctor", "Say what this machine can run, and what to install."),

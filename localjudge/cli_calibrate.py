@@ -10,13 +10,20 @@ import click
 
 from localjudge.calibrate import fit, read_margins
 from localjudge.calibration import file_name
-from localjudge.cli_options import calibrations, engine_choice, engine_options, rubric_option, rubrics
+from localjudge.cli_options import (
+    calibrations,
+    defences_option,
+    engine_choice,
+    engine_options,
+    rubric_option,
+    rubrics,
+)
 from localjudge.disk import write_whole
 from localjudge.errors import StoreError, UsageError
 from localjudge.exam import packaged_exam
 from localjudge.labelled import read_labelled
 from localjudge.offline import go_offline
-from localjudge.prompts import Prompts
+from localjudge.prompts import Defences, Prompts
 from localjudge.records import input_digest
 from localjudge.report import render_calibration
 from localjudge.strategies import Settings
@@ -32,6 +39,7 @@ from localjudge.strategies import Settings
     help="Share of messages that pass where you judge, if not that of the labels.",
 )
 @click.option("--orders", type=click.IntRange(1, 2), default=Settings().orders, help="As the runs will have it.")
+@defences_option
 @click.option("--out", type=click.Path(path_type=Path), help="Write it here, instead of where runs find it.")
 @engine_options
 @click.option("--json", "as_json", is_flag=True)
@@ -41,6 +49,7 @@ def calibrate(
     rubric_names: tuple[str, ...],
     base_rate: float | None,
     orders: Literal[1, 2],
+    defences: Defences,
     out: Path | None,
     as_json: bool,
     **options: Any,
@@ -58,7 +67,8 @@ def calibrate(
     if model is None:
         raise UsageError("the fake engine has no margins to calibrate.", hint="Give --engine vllm, hf or server.")
     with choice.open(model) as engine:
-        points, lost = read_margins(engine, packs, labelled, Settings(strategy="read", orders=orders, rules="off"))
+        asked = Settings(strategy="read", orders=orders, rules="off", defences=defences)
+        points, lost = read_margins(engine, packs, labelled, asked)
     if lost:
         click.echo(f"warning: {lost} of {lost + len(points)} reads came to nothing and are left out.", err=True)
     fitted = fit(
@@ -66,7 +76,7 @@ def calibrate(
         packs,
         model=model.spec.name,
         model_digest=model.digest,
-        prompt_digest=Prompts().digest,
+        prompt_digest=Prompts(defences).digest,
         orders=orders,
         labels_digest=input_digest((source,)),
         base_rate=base_rate,

@@ -70,7 +70,7 @@ def exam(
     with choice.open(model) as opened:
         for name, chosen in asked.items():
             clock = time.monotonic()
-            result, usage = take_exam(opened, packs, pairs, chosen, _Progress())
+            result, usage = take_exam(opened, packs, pairs, chosen, Progress())
             results[name] = result
             if not as_json:
                 click.echo(render_exam(result, title=f"{opened.info.model}, {name}"))
@@ -106,7 +106,9 @@ def _wanted(pairs: list[Pair], indicators: str) -> list[Pair]:
     return [pair for pair in pairs if not wanted or pair.indicator in wanted]
 
 
-class _Progress:
+class Progress:
+    """A line on stderr now and then."""
+
     def __init__(self) -> None:
         self._last = time.monotonic()
 

@@ -12,7 +12,7 @@ from localjudge.calibration import Calibration, choose_calibration
 from localjudge.decisions import Band
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import ConfigError, UsageError
-from localjudge.prompts import Prompts
+from localjudge.prompts import Defences, Prompts
 from localjudge.records import TaskType
 from localjudge.registry import FORBIDDEN_ENGINE_OPTIONS
 from localjudge.rubric import Rubric, builtin_names, load_rubric
@@ -25,6 +25,9 @@ STRATEGIES = click.Choice(["cascade", "explain", "joint", "read"])
 Command = Callable[..., Any]
 
 
+defences_option = click.option(
+    "--defences", type=click.Choice(["off", "on"]), default="on", help="Prompts guard against what records ask for."
+)
 rubric_option = click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
 
 
@@ -66,6 +69,7 @@ def asking_options(command: Command) -> Command:
         click.option(
             "--rules", type=click.Choice(["off", "witness", "on"]), default="on", help="What the packs' checks do."
         ),
+        defences_option,
         click.option("--seed", type=int, default=0),
     )
 
@@ -102,18 +106,18 @@ def settings(options: dict[str, Any], strategy: Strategy, model: LocalModel | No
         orders=options["orders"],
         keep_thinking=options["keep_thinking"],
         rules=options["rules"],
+        defences=options["defences"],
         seed=options["seed"],
-        calibration=calibration(options["calibration"], model, options["orders"]),
+        calibration=calibration(options["calibration"], model, options["orders"], options["defences"]),
     )
 
 
-def calibration(wanted: str, model: LocalModel | None, orders: int) -> Calibration | None:
+def calibration(wanted: str, model: LocalModel | None, orders: int, defences: Defences) -> Calibration | None:
     """The calibration for a model, see `choose_calibration`; the fake engine has none."""
     if model is None:
         return None
-    return choose_calibration(
-        wanted, calibrations(), model_digest=model.digest, prompt_digest=Prompts().digest, orders=orders
-    )
+    digest = Prompts(defences).digest
+    return choose_calibration(wanted, calibrations(), model_digest=model.digest, prompt_digest=digest, orders=orders)
 
 
 def calibrations() -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from localjudge.characters import spelled_out
 from localjudge.cli_options import (
     Command,
     asking_options,
@@ -210,7 +211,7 @@ def _free_name(out: Path) -> Path:
 
 def _echo(result: RunResult, shard: Shard, *, dry_run: bool, kept: bool, as_json: bool) -> None:
     for bad in result.refused:
-        click.echo(f"skipped: {bad}", err=True)
+        click.echo(spelled_out(f"skipped: {bad}"), err=True)
     for entry in result.damage:
         click.echo(f"warning: {entry}; its record was judged again.", err=True)
     if result.plan.engine == "fake":

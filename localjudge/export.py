@@ -5,22 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
 
+from localjudge.characters import spelled_out
 from localjudge.errors import ConfigError
 from localjudge.stored import judgement
 from localjudge.verdicts import Verdict
 
 COLUMNS = (
     "id task_type rubric indicator_id indicator score applicable reason p_pass label_mass margin source decided_by "
-    "contradiction unscored numerically_undecided".split()
+    "contradiction unscored numerically_undecided flags".split()
 )
-"""A table has one row for each grade: each indicator of each record."""
+"""A table has one row for each grade: each indicator of each record, with the flags of its record."""
 _BATCH_ROWS = 4096
-_FORMULA = tuple("=+-@\t\r＝＋－＠")
-"""A cell that begins so would be computed by a spreadsheet; full-width signs count under Chinese settings."""
+_FORMULA = re.compile(r"^(?=[^\S\n]*[=+\-@＝＋－＠]|[\t\r])", re.MULTILINE)
+"""Where a spreadsheet would compute a cell, or a line of one that is pasted; full-width signs count under Chinese
+settings."""
 
 
 def write_merged(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
@@ -36,7 +39,8 @@ def write_jsonl(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
 
 
 def write_csv(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
-    """One grade a row, in UTF-8 with a byte order mark; text that a spreadsheet would compute begins with '."""
+    """One grade a row, in UTF-8 with a byte order mark; text that a spreadsheet would compute begins with '. The other
+    formats are lossless; this one is for people."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     rows = csv.DictWriter(text, COLUMNS)
     rows.writeheader()
@@ -107,11 +111,12 @@ def grade_rows(verdicts: Iterable[Verdict]) -> Iterator[dict[str, Any]]:
     """One row for each grade, with the columns of COLUMNS."""
     for verdict in verdicts:
         head = {"id": verdict.id, "task_type": verdict.task_type, "rubric": verdict.rubric}
+        flags = {"flags": " ".join(verdict.flags)}
         for grade in verdict.detail:
             data = grade.model_dump(mode="json") | {"numerically_undecided": grade.numerically_undecided}
-            yield head | {name: data["id" if name == "indicator_id" else name] for name in COLUMNS[3:]}
+            yield head | {name: data["id" if name == "indicator_id" else name] for name in COLUMNS[3:-1]} | flags
 
 
 def neutral(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula, as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """Text that a spreadsheet would take for a formula as text, and characters that nobody sees spelled out."""
+    return _FORMULA.sub("'", spelled_out(value)) if isinstance(value, str) else value

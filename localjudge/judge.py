@@ -32,7 +32,7 @@ class Judge:
         self._engine = engine
         self._rubrics = dict(rubrics)
         self._settings = settings or Settings()
-        self._prompts = Prompts()
+        self._prompts = Prompts(self._settings.defences, self._settings.seed)
         self._opened = 0
         # An engine may still hold requests of a judge that was abandoned half-way; keys of two judges never meet.
         self._nonce = secrets.token_hex(4)

@@ -79,6 +79,7 @@ class Plan(_Frozen):
     """Digest of the calibration of the reads; empty where p_pass is uncalibrated."""
     keep_thinking: bool
     rules: str
+    defences: str
     lists_digest: str
     """Over the word lists and festivals that come with the checks."""
     seed: int

@@ -1,5 +1,6 @@
 """Records and indicators to messages. Prompts are Jinja templates kept as data beside this module; text that comes
-from a record never enters a rendered string, it stays in parts of its own to be encoded apart.
+from a record never enters a rendered string, it stays in parts of its own to be encoded apart. With defences, a record
+stands between two markers that its author cannot write, and without the characters that nobody sees.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ import hashlib
 import json
 import re
 import secrets
+import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
 from importlib import resources
-from typing import Any
+from itertools import count
+from typing import Any, Literal
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import DictLoader, StrictUndefined, Template
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from localjudge.characters import PATTERN, without_unseen
 from localjudge.engines.base import Message, Part
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
@@ -25,42 +30,56 @@ _ROLES = {"user": "用户", "agent": "客服", "system": "系统"}
 _WEEKDAYS = "一二三四五六日"
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
+Defences = Literal["on", "off"]
+MARKER_DIGITS = 8
+_HEADING = re.compile(r"【(\s*(?:材料|客服人设|用户资料|对话历史|发送时间|待评消息|指标)[^【】\n]{0,20})】")
+"""What looks like a heading of the record template. In record text it gets other brackets."""
+_SEEN_AS = f"without {PATTERN}; {_HEADING.pattern} -> 〔〕"
+"""What defences do to record text, for the digest: it decides a prompt as much as a template does."""
+
 
 class Prompts:
-    """The prompt templates, compiled once."""
+    """The prompt templates, compiled once. `seed` goes into the markers around records."""
 
     names = ("system", "record", "explain", "joint", "read", "polarity")
+    fenced_names = ("fenced_record",)
 
-    def __init__(self) -> None:
-        # No sandbox: the templates are this package's own, and nothing that comes from outside is ever a template.
-        environment = Environment(
+    def __init__(self, defences: Defences = "on", seed: int = 0) -> None:
+        self._defences = defences
+        self._seed = seed
+        names = (*self.names, *(self.fenced_names if defences == "on" else ()))
+        self._sources = {name: (_TEMPLATES / f"{name}.j2").read_text(encoding="utf-8") for name in names}
+        environment = ImmutableSandboxedEnvironment(
+            loader=DictLoader(self._sources),
             trim_blocks=True,
             lstrip_blocks=True,
             undefined=StrictUndefined,
-            autoescape=False,  # noqa: S701 - the reader is a model
+            autoescape=False,
             keep_trailing_newline=True,
         )
         environment.filters |= {"data": self._data, "profile": _profile, "role": _role, "moment": _moment}
-        self._sources = {name: (_TEMPLATES / f"{name}.j2").read_text(encoding="utf-8") for name in self.names}
-        self._templates: dict[str, Template] = {
-            name: environment.from_string(source) for name, source in self._sources.items()
-        }
+        self._templates: dict[str, Template] = {name: environment.get_template(name) for name in names}
         self._nonce = secrets.token_hex(8)
-        self._marker = re.compile(rf"@{self._nonce}\.(\d+)@")
+        self._place = re.compile(rf"@{self._nonce}\.(\d+)@")
         self._system = Message("system", (Part(self._templates["system"].render().strip()),))
-        self._texts: list[str] = []
+        self._parts: list[Part] = []
         self._tails: dict[tuple[str, str, str, bool], Part] = {}
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over all templates: a changed word is another prompt."""
-        canonical = json.dumps(self._sources, ensure_ascii=False, sort_keys=True)
+        """sha256 over all templates and what is done to record text: a changed word is another prompt."""
+        decisive = self._sources | ({"seen_as": _SEEN_AS} if self._defences == "on" else {})
+        canonical = json.dumps(decisive, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
     def opening(self, record: Record) -> tuple[Message, tuple[Part, ...]]:
         """What all questions about a record share: the system message, and the record as parts of the user message."""
-        self._texts = []
-        rendered = self._templates["record"].render(record=record)
+        self._parts = []
+        fenced = self._defences == "on"
+        marker = self._keep(Part("")) if fenced else ""
+        rendered = self._templates["fenced_record" if fenced else "record"].render(record=record, marker=marker)
+        if fenced:
+            self._parts[0] = Part(self._marker())
         return self._system, tuple(self._split(rendered))
 
     def explain(self, rubric: Rubric, indicator: Indicator) -> Part:
@@ -78,7 +97,7 @@ class Prompts:
 
     def polarity(self, reason: str) -> Message:
         """The question what a reason says, by itself. The reason is data: it may quote a hostile record."""
-        self._texts = []
+        self._parts = []
         return Message("user", tuple(self._split(self._templates["polarity"].render(reason=reason).strip())))
 
     def joint(self, rubric: Rubric) -> Part:
@@ -92,14 +111,31 @@ class Prompts:
             self._tails[key] = Part(rendered.strip())
         return self._tails[key]
 
+    def _marker(self) -> str:
+        """What stands before and behind a record: 8 hex digits of a sha256 over the seed and a counter.
+
+        Drawn again while the text that the model sees holds it, in any case or width: whatever an author knows, he
+        cannot write it, since a record that holds one marker gets another. All other records of a run share the first:
+        a marker of each record's own moves a small model's margins by about as much as a fault in the message does.
+        """
+        seen = unicodedata.normalize("NFKC", "\n".join(part.text for part in self._parts)).lower()
+        drawn = (hashlib.sha256(f"{self._seed}\n{number}".encode()).hexdigest()[:MARKER_DIGITS] for number in count())
+        return next(marker for marker in drawn if marker not in seen)
+
     def _data(self, text: str) -> str:
-        self._texts.append(text)
-        return f"@{self._nonce}.{len(self._texts) - 1}@"
+        if self._defences == "on":
+            text = _HEADING.sub(r"〔\1〕", without_unseen(text))
+        return self._keep(Part(text, data=True))
+
+    def _keep(self, part: Part) -> str:
+        """Sets a part aside; returns what stands for it in the rendered text."""
+        self._parts.append(part)
+        return f"@{self._nonce}.{len(self._parts) - 1}@"
 
     def _split(self, rendered: str) -> Iterable[Part]:
-        for position, piece in enumerate(self._marker.split(rendered)):
+        for position, piece in enumerate(self._place.split(rendered)):
             if position % 2:
-                yield Part(self._texts[int(piece)], data=True)
+                yield self._parts[int(piece)]
             elif piece:
                 yield Part(piece)
 

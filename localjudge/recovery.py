@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from localjudge.engines.base import Engine
 from localjudge.errors import EngineError
+from localjudge.flags import flags_of
 from localjudge.judge import Judge
 from localjudge.records import Record, TaskType
 from localjudge.rubric import Rubric
@@ -129,7 +130,8 @@ def unjudged(record: Record, rubric: Rubric, problem: str) -> Verdict:
     detail = tuple(
         Grade.without_score(indicator, Unscored.ENGINE_ERROR, reason=problem) for indicator in rubric.indicators
     )
-    return Verdict.of(id=record.id, rubric=rubric, detail=detail, usage=Usage(), extra=dict(record.extra))
+    verdict = Verdict.of(id=record.id, rubric=rubric, detail=detail, usage=Usage(), extra=dict(record.extra))
+    return verdict.model_copy(update={"flags": flags_of(record)})
 
 
 def _parts(records: list[Record]) -> list[list[Record]]:

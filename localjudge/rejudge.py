@@ -139,6 +139,7 @@ def settings_of(plan: Plan, source: Source) -> Settings:
         doubt_budget=plan.doubt_budget,
         orders=1 if plan.orders == 1 else 2,
         calibration=source.calibration,
+        defences="off" if plan.defences == "off" else "on",
         rules="on" if plan.rules == "on" else "witness" if plan.rules == "witness" else "off",
     )
 

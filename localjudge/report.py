@@ -1,4 +1,4 @@
-"""Numbers to text for a terminal. Is handed summaries; opens no run."""
+"""Numbers to text for a terminal, which must not obey it. Is handed summaries; opens no run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from localjudge.calibration import Calibration
+from localjudge.characters import spelled_out
 from localjudge.exam import ExamResult, Interval
 from localjudge.probe import Probe
+from localjudge.resistance import Resistance
 from localjudge.stats import IndicatorSummary, Summary, TaskSummary
 from localjudge.status import RunStatus
 
@@ -26,13 +28,13 @@ def render_summary(summary: Summary, *, width: int | None = None) -> str:
     for task in summary.tasks:
         console.print(_task_table(task, columns))
         console.print(_task_line(task))
-        for line in _rule_lines(task):
+        for line in (*_rule_lines(task), *_flag_lines(task)):
             console.print(line)
         console.print()
     console.print(_usage_line(summary))
     if line := _noise_line(summary):
         console.print(line)
-    return target.getvalue()
+    return spelled_out(target.getvalue())
 
 
 def _task_table(task: TaskSummary, columns: int) -> Table:
@@ -49,7 +51,7 @@ def _task_table(task: TaskSummary, columns: int) -> Table:
     for row in task.indicators:
         table.add_row(
             row.id,
-            row.indicator,
+            spelled_out(row.indicator),  # before the table measures it
             percent(row.pass_rate),
             f"{row.scored}/{row.asked}",
             str(row.not_applicable),
@@ -84,6 +86,13 @@ def _rule_lines(task: TaskSummary) -> list[str]:
     if witnessed:
         lines.append(f"{task.rubric}: witnesses disagree with the model on {', '.join(witnessed)}")
     return lines
+
+
+def _flag_lines(task: TaskSummary) -> list[str]:
+    if not task.flagged:
+        return []
+    counts = ", ".join(f"{flag} {count}" for flag, count in task.flags.items())
+    return [f"{task.rubric}: {task.flagged} records are flagged, look at them before you trust their scores: {counts}"]
 
 
 def _usage_line(summary: Summary) -> str:
@@ -163,7 +172,7 @@ def render_status(status: RunStatus, *, width: int = 120) -> str:
         # One line however long the path is: it names a place to go to.
         console.print(f"damage: {problem}", soft_wrap=True)
     console.print(_shard_table(status))
-    return target.getvalue()
+    return spelled_out(target.getvalue())
 
 
 def _shard_table(status: RunStatus) -> Table:
@@ -222,7 +231,7 @@ def render_exam(result: ExamResult, *, title: str, width: int = 120) -> str:
     for name, score in result.indicators.items():
         table.add_row(name, str(score.pairs), str(score.covered), _value(score.pair_accuracy), _value(score.accuracy))
     console.print(table)
-    return target.getvalue()
+    return spelled_out(target.getvalue())
 
 
 def render_calibration(calibration: Calibration) -> str:
@@ -249,7 +258,7 @@ def render_calibration(calibration: Calibration) -> str:
         threshold = "-" if fitted.threshold is None else f"{fitted.threshold:+.2f}"
         table.add_row(name, str(fitted.labels), threshold, f"{fitted.slope:.3f}")
     console.print(table)
-    return target.getvalue()
+    return spelled_out(target.getvalue())
 
 
 def render_comparison(comparison: Mapping[str, float | int], first: str, second: str) -> str:
@@ -258,6 +267,37 @@ def render_comparison(comparison: Mapping[str, float | int], first: str, second:
         f"{first} against {second} on {comparison['pairs']} pairs: only {first} right on {comparison['only_first']}, "
         f"only {second} on {comparison['only_second']}; exact sign test p = {comparison['p_value']:.3f}"
     )
+
+
+def render_resistance(result: Resistance, *, title: str, width: int = 120) -> str:
+    """An attack's figures, mutation by mutation, without defences beside with."""
+    target = io.StringIO()
+    console = Console(file=target, width=width, color_system=None, highlight=False, markup=False, emoji=False)
+    console.print(f"{title}: {result.messages} of {result.pairs} failing messages are judged 0 and attacked")
+    for way, threshold in result.thresholds.items():
+        console.print(f"  defences {way}: passes " + ("by score" if threshold is None else f"from {threshold:+.2f}"))
+    figures = (("defences off", result.off), ("defences on", result.on), ("off - on", result.difference))
+    shifts = (("shift off", result.shift_off), ("shift on", result.shift_on))
+    for name, figure in (*figures, *shifts):
+        text = "-" if figure is None else f"{figure.value:.3f}  [{figure.low:.3f}, {figure.high:.3f}]"
+        console.print(f"  {name:<14} {text}")
+    if result.ratio is not None:
+        console.print(f"  {'on / off':<14} {result.ratio:.3f}")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mutation", no_wrap=True)
+    for heading in ("messages", "passed off", "passed on", "p", "shift off", "shift on"):
+        table.add_column(heading, justify="right")
+    for name, outcome in result.mutations.items():
+        table.add_row(
+            name,
+            str(outcome.messages),
+            percent(outcome.off.rate),
+            percent(outcome.on.rate),
+            f"{outcome.p_value:.3f}",
+            *("-" if each.shift is None else f"{each.shift:+.2f}" for each in (outcome.off, outcome.on)),
+        )
+    console.print(table)
+    return spelled_out(target.getvalue())
 
 
 def _value(figure: Interval | None) -> str:

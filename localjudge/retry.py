@@ -55,7 +55,8 @@ def amended(old: Verdict, new: Verdict, rubric: Rubric) -> Verdict:
     """The old verdict with the new one's grades in the place of unscored ones, both paid for."""
     fresh = {grade.id: grade for grade in new.detail}
     detail = tuple(fresh.get(grade.id, grade) if grade.unscored is not None else grade for grade in old.detail)
-    return Verdict.of(id=old.id, rubric=rubric, detail=detail, usage=old.usage + new.usage, extra=old.extra)
+    whole = Verdict.of(id=old.id, rubric=rubric, detail=detail, usage=old.usage + new.usage, extra=old.extra)
+    return whole.model_copy(update={"flags": old.flags})
 
 
 def _gains(verdicts: Iterable[Verdict], stored: Stored, rubrics: Mapping[TaskType, Rubric]) -> Iterator[Verdict]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Literal
 
 from localjudge.checks.base import Opinion
+from localjudge.flags import flags_of
 from localjudge.records import Record
 from localjudge.rubric import Rubric
 from localjudge.verdicts import NOT_APPLICABLE, Grade, Usage, Verdict
@@ -42,7 +43,7 @@ class Ruling:
             detail=tuple(self._witnessed(grades[entry.id]) for entry in self.rubric.indicators),
             usage=verdict.usage if verdict else Usage(),
             extra=dict(self.record.extra),
-        )
+        ).model_copy(update={"flags": flags_of(self.record)})
 
     def _witnessed(self, grade: Grade) -> Grade:
         said = self.witnesses.get(grade.id)

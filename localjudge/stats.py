@@ -76,6 +76,10 @@ class TaskSummary(_Frozen):
     scored: int
     not_applicable: int
     indicators: tuple[IndicatorSummary, ...]
+    flags: dict[str, int] = {}
+    """Flag -> records that have it."""
+    flagged: int = 0
+    """Records with any flag."""
 
     @property
     def pass_rate(self) -> float | None:
@@ -131,10 +135,14 @@ class _Tally:
         self.records = 0
         self.rubric = ""
         self.grades: dict[str, tuple[str, Counter[_Outcome]]] = {}
+        self.flags: Counter[str] = Counter()
+        self.flagged = 0
 
     def add(self, verdict: Verdict) -> None:
         self.records += 1
         self.rubric = verdict.rubric
+        self.flags.update(verdict.flags)
+        self.flagged += bool(verdict.flags)
         for grade in verdict.detail:
             known = self.grades.get(grade.id)
             if known is None:
@@ -189,6 +197,8 @@ def _task(task_type: TaskType, tally: _Tally) -> TaskSummary:
         scored=sum(row.scored for row in indicators),
         not_applicable=sum(row.not_applicable for row in indicators),
         indicators=indicators,
+        flags=dict(sorted(tally.flags.items())),
+        flagged=tally.flagged,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from localjudge.calibration import Calibration
 from localjudge.decisions import DEFAULT_BAND, Band, Reasons, failure
 from localjudge.engines.base import Completion, Message, Part, Request
-from localjudge.prompts import Prompts
+from localjudge.prompts import Defences, Prompts
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
 from localjudge.rules import Rules
@@ -66,6 +66,8 @@ class Settings:
     """What makes probabilities of the reads' margins; None leaves them uncalibrated."""
     rules: Rules = "on"
     """Whether the rubric's checks decide, stand beside the grades, or do not run."""
+    defences: Defences = "on"
+    """Whether prompts guard against what a record's text asks of the judge."""
 
 
 class Case(ABC):

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from localjudge.checks.base import Opinion
+from localjudge.flags import Flag
 from localjudge.records import TaskType
 from localjudge.rubric import Indicator, Rubric
 
@@ -212,6 +213,8 @@ class Verdict(_Frozen):
     not_applicable: int
     """Those of `scored` that are 1 because the indicator does not apply."""
     detail: tuple[Grade, ...]
+    flags: tuple[Flag, ...] = ()
+    """What in the record's text looks like an attack on the judge. Beside the scores, never in them."""
     usage: Usage = Usage()
     extra: dict[str, Any] = {}
 

@@ -227,8 +227,8 @@ def test_packaged_calibrations_belong_to_the_prompts_and_packs_of_today() -> Non
     assert found
     for path in found:
         made = read_calibration(path)
-        assert path.name == file_name(made.model_digest, Prompts().digest, made.orders)
-        made.check_fits(made.model_digest, Prompts().digest, made.orders)
+        digests = {file_name(made.model_digest, Prompts(way).digest, made.orders): way for way in ("on", "off")}
+        made.check_fits(made.model_digest, Prompts(digests[path.name]).digest, made.orders)
         for rubric in RUBRICS.values():
             for indicator in rubric.indicators:
                 assert made.probability(rubric.task_type, indicator, 0.0) is not None

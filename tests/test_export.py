@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_store import PLAN, verdict
 
+from localjudge.characters import unseen
 from localjudge.export import COLUMNS, neutral
 from localjudge.shards import Shard
 from localjudge.store import RunStore
@@ -53,7 +55,26 @@ def test_no_text_of_a_spreadsheet_is_a_formula(run: Path) -> None:
 @given(st.text() | st.integers() | st.none() | st.floats(allow_nan=False))
 def test_what_is_no_formula_stays_as_it_is(value: Any) -> None:
     changed = neutral(value)
-    assert changed == value or (changed == f"'{value}" and value[0] in "=+-@\t\r＝＋－＠")
+    if not isinstance(value, str) or (value.isprintable() and not any(sign in value for sign in "=+-@＝＋－＠")):
+        assert changed == value or unseen(value)
+    else:
+        assert not unseen(changed)
+        assert not re.search(r"^[^\S\n]*[=+\-@＝＋－＠]", changed, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("  =1+1", "'  =1+1"),
+        ("\u00a0＝1", "'\u00a0＝1"),
+        ("好\n=cmd|' /C calc'!A0", "好\n'=cmd|' /C calc'!A0"),
+        ("\x1b]0;x\x07\u202e好", "\\x1b]0;x\\x07\\u202e好"),
+        ("\u200b=1+1", "\\u200b=1+1"),
+        ("1-2=3", "1-2=3"),
+    ],
+)
+def test_formulas_behind_spaces_in_later_lines_and_escapes_are_text(text: str, safe: str) -> None:
+    assert neutral(text) == safe
 
 
 def test_a_table_has_a_row_for_each_grade(run: Path) -> None:

@@ -28,13 +28,16 @@ GROUND = {
     "offline": "errors",
     "disk": "",
     "nvidia": "",
+    "characters": "",
+    "mutations": "",
     "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
     "weights": "errors model_folder registry sources",
-    "verdicts": "checks.base records rubric",
+    "flags": "characters records",
+    "verdicts": "checks.base flags records rubric",
     "calibration": "errors records rubric",
 }
 # Checks wing: pure functions of a record. A pack names them, so that it stands on the ground floor.
@@ -73,10 +76,10 @@ ENGINES = {
 }
 # Question side: never a concrete engine, the store, the command line.
 QUESTIONS = {
-    "prompts": "engines.base records rubric",
+    "prompts": "characters engines.base records rubric",
     "decisions": "verdicts",
     "noise": "calibration decisions records verdicts",
-    "rules": "checks.base records rubric verdicts",
+    "rules": "checks.base flags records rubric verdicts",
     "strategies": "calibration decisions engines.base prompts records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
     "judge": "cascade engines.base errors prompts records rubric rules strategies verdicts",
@@ -95,7 +98,7 @@ RUNS = {
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
     "labels": "errors verdicts",
-    "recovery": "engines.base errors judge records rubric strategies verdicts",
+    "recovery": "engines.base errors flags judge records rubric strategies verdicts",
     "engine_choice": "engines engines.base errors offline registry weights",
     "strictness": "errors",
     "probe": "calibration engine_choice engines.base errors manifest noise prompts records rubric strategies verdicts "
@@ -110,36 +113,39 @@ RUNS = {
     "recount": "calibration checks decisions errors evidence findings manifest marking records rubric rules verdicts",
     "rejudge": "decisions engine_choice engines.vllm_offline evidence findings manifest recount run stats strategies "
     "verdicts weights",
-    "verify": "calibration errors evidence findings manifest recount records rejudge rubric",
+    "verify": "calibration errors evidence findings manifest records recount rejudge rubric",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
+    "attack": "engines.base exam judge mutations records resistance rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
 READING = {
     "stats": "records verdicts",
     "exam": "errors records rubric verdicts",
+    "resistance": "exam",
     "status": "manifest store",
-    "export": "errors stored verdicts",
+    "export": "characters errors stored verdicts",
     "redact": "errors stored verdicts",
-    "report": "calibration exam probe stats status",
+    "report": "calibration characters exam probe resistance stats status",
 }
 # Front door.
 DOOR = {
     "machine": "nvidia offline registry weights",
     "agent": "engine_choice errors judge offline records rubric",
-    "cli": "cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_probe cli_results cli_resume "
-    "cli_rubrics cli_run cli_verify errors",
-    "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies "
-    "strict_yaml weights",
+    "cli": "characters cli_attack cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_probe "
+    "cli_results cli_resume cli_rubrics cli_run cli_verify errors",
+    "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies strict_yaml "
+    "weights",
     "cli_progress": "run work",
     "cli_results": "cli_options decisions errors marking noise report stats store stored",
     "cli_export": "cli_results export marking noise redact store weights",
-    "cli_run": "cli_options cli_progress cli_results engine_choice errors nvidia offline registry run shards stop "
-    "strictness weights",
+    "cli_run": "characters cli_options cli_progress cli_results engine_choice errors nvidia offline registry run "
+    "shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
     "strategies strictness weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
+    "cli_attack": "attack cli_exam cli_options errors exam offline report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
     "strategies",
@@ -185,8 +191,8 @@ IMPORTERS = {
     "ray": "",
     "numpy": "gguf",
     "sklearn": "calibrate",
-    "click": "cli cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_probe cli_progress "
-    "cli_results cli_resume cli_rubrics cli_run cli_verify",
+    "click": "cli cli_attack cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_probe "
+    "cli_progress cli_results cli_resume cli_rubrics cli_run cli_verify",
     "rich": "cli_progress report",
     "pyarrow": "export rows",
     "huggingface_hub": "hubs",

@@ -189,6 +189,7 @@ def test_yaml_that_would_make_objects_or_never_end_is_refused() -> None:
         "? [a]\n: 1",
         "!!bool maybe",
         "!!int ''",
+        "a: &a [x, x]\nb: &b [*a, *a]",
     ):
         with pytest.raises(ConfigError, match=r"some\.yaml"):
             load_yaml(text, "some.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from localjudge.characters import unseen
 from localjudge.report import percent, render_summary
 from localjudge.stats import IndicatorSummary, Summary, TaskSummary
 from localjudge.verdicts import Usage
@@ -85,6 +86,19 @@ def test_many_reasons_for_no_score_wrap_and_cut_no_number() -> None:
 
 def test_the_text_has_no_terminal_codes() -> None:
     assert "\x1b" not in render_summary(summary(row()))
+
+
+def test_text_that_a_terminal_would_obey_is_spelled_out() -> None:
+    text = render_summary(summary(row(title="\x1b]0;x\x07\u202e题")))
+    assert "\\x1b]0;x\\x07\\u202e题" in text
+    assert not unseen(text)
+
+
+def test_flagged_records_are_counted() -> None:
+    task = summary(row()).tasks[0].model_copy(update={"flagged": 3, "flags": {"fake_answer": 2, "padding": 2}})
+    text = render_summary(Summary(records=10, usage=Usage(), tasks=(task,)), width=200)
+    assert "3 records are flagged" in text and "fake_answer 2, padding 2" in text
+    assert "flagged" not in render_summary(summary(row()))
 
 
 def test_an_empty_summary_can_be_shown() -> None:

@@ -32,6 +32,7 @@ PLAN = Plan(
     band=(0.3, 0.7),
     calibration="",
     keep_thinking=False,
+    defences="on",
     rules="on",
     lists_digest="l",
     seed=0,

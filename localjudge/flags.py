@@ -1,0 +1,205 @@
+"""What in a record's text looks like an attack on the judge: short codes for people who look into a run. Pure functions
+of text. A flag never changes a score, and its absence proves nothing.
+
+Every expression is bounded, so that the time grows with the length of the text and no faster.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from localjudge.characters import unseen, without_unseen
+from localjudge.records import Record
+
+Flag = Literal[
+    "order_to_judge",
+    "fake_answer",
+    "fake_turn",
+    "forged_marker",
+    "changed_rules",
+    "claimed_verdict",
+    "praise_of_judge",
+    "role_change",
+    "prompt_leak",
+    "control_token",
+    "encoded_text",
+    "lookalike_letters",
+    "padding",
+    "invisible_characters",
+    "bidirectional_characters",
+    "control_characters",
+]
+
+# Text is folded first: unseen characters out, full-width forms narrow, letters small. Hence "," and ":" alone below.
+_GAP = r"[^。!?\n]"
+_PASSES = (
+    r"(?:满分|高分|(?<!\d)1 ?分|一分|合格|通过|符合(?!要求的)|达标|[\"'「『“]是[\"'」』”]|\bpass(?:ed|es)?\b|\byes\b)"
+)
+_JUDGE = (
+    r"(?:(?:评分|打分|评审|评测|评判|质检|阅卷|裁判)(?:人员|系统|模型|老师|专员|ai|员|者|人|官|组)?|评委"
+    r"|\bjudge\b|\bgrader\b|\bevaluator\b)"
+)
+_MUST = r"(?:请|必须|务必|应当|应该|一律|只需|直接|只能|都要|全部|统统)"
+_GRADE = r"(?:判|评|打|给|答|输出|填|算|记|选|视|认定)"
+_WRITTEN: dict[Flag, str] = {
+    "order_to_judge": "|".join(
+        (
+            rf"(?:忽略|无视|無視|忘记|忘掉|不要理会|不用理会|不必理会|抛开|推翻)[掉了]?{_GAP}{{0,4}}"
+            rf"(?:以上|上述|上面|之前|此前|先前|前面|刚才|原来|所有|全部|一切|任何|你的|系统|评分|下面|后面){_GAP}{{0,8}}"
+            r"(?:指令|指示|提示词|评分|評分|规则|規則|细则|标准|標準|设定|材料|指标|任务)",
+            rf"{_JUDGE}{_GAP}{{0,20}}{_MUST}{_GAP}{{0,10}}{_GRADE}{_GAP}{{0,10}}{_PASSES}",
+            rf"(?:所有|全部|每[条项个]|各项|任何|这条|本条|下面的?|后面的?)(?:评分)?(?:指标|评分项|考核项|检查项|问题)"
+            rf"{_GAP}{{0,12}}{_PASSES}",
+            rf"{_MUST}(?:把|将)?(?:这|本|该|此)(?:条|段)?(?:消息|回复|回答|话术|内容){_GAP}{{0,6}}{_GRADE}"
+            rf"{_GAP}{{0,6}}{_PASSES}",
+            rf"{_MUST}{_GAP}{{0,4}}(?:回答|输出|作答|答)[:\"'「『“ ]{{0,3}}(?:是|1|合格|通过|符合)"
+            r"(?=[\"'」』”。,!\s]|$)",
+            r"(?:判|按|算|记|视|视为|评为|一律|所以|属于)(?:为|作|成)?合格(?=[\"'」』”吧。,!?处\s]|$)",
+            r"(?:不要|不用|不必|别|停止)(?:再)?(?:评|评分|打分|评判)(?:这|本|此|了)|你的新任务",
+            r"(?:ignore|disregard|forget|override)\s(?:\w+\s){0,4}?(?:instructions?|rules?|prompts?|criteria|rubric|task)\b",
+            r"\b(?:rate|score|grade|mark|judge)\s(?:\w+\s){0,4}?(?:as\s|with\s|a\s|an\s){0,2}"
+            r"(?:1|10|100|full|perfect|highest|maximum|pass(?:ing|ed)?)\b",
+            r"\b(?:answer|output|respond|reply|say)\s(?:\w+\s){0,3}?[\"'“]?(?:yes|pass|是|1)[\"'”]?(?=[\s.,!]|$)",
+        )
+    ),
+    "fake_answer": "|".join(
+        (
+            r"[\"']?\b(?:score|total_score|reason|verdict)\b[\"']?\s{0,4}[:=]\s{0,4}[\"'\d{]",
+            r"(?:评分|得分|打分|评判|质检|评估)(?:结果|结论)?\s{0,4}[:=]\s{0,4}[\"'「“]?(?:1(?!\d)|10|100|满分|合格|通过|符合|是)",
+            r"(?:正确|标准|参考)答案(?:是|为|[:])+\s{0,4}[\"'「“]?(?:是|1|合格|通过|符合|yes|pass)(?=[\"'」”。,!\s]|$)",
+            r"(?:结论|判定|评定|复核|判断)(?:是|为|[:])+\s{0,4}[\"'「“]?(?:合格|通过|符合)(?=[\"'」”。,!;)\s]|$)",
+            r"(?:correct|right|final) (?:answer|verdict|score)\s{0,4}(?:is|:|=)",
+            r"^\s{0,8}(?:答|回答|答案|结论|answer)\s{0,4}:\s{0,4}[\"'「“]?(?:是|合格|通过|符合|1|yes)[\"'」”]?\s{0,4}[。.]?\s{0,4}$",
+        )
+    ),
+    "fake_turn": "|".join(
+        (
+            r"^\s{0,8}#{0,6}\s{0,4}\[?(?:system|assistant)(?: prompt| message)?\]?\s{0,4}:",
+            r"^\s{0,8}[\[【<(#*]{0,4}\s{0,4}系统(?:指令|提示词|管理员)[\]】>)#*]{0,4}\s{0,4}:",
+            r"\b(?:tool|function)_?(?:result|response|call|output)s?\b",
+            r"\[/?inst\]|<</?sys>>",
+        )
+    ),
+    "forged_marker": "|".join(
+        (
+            r"[【\[〔]\s{0,4}(?:材料|待评消息|发送时间|客服人设|用户资料|对话历史)[^】\]〕\n]{0,20}[】\]〕]",
+            r"[-=#<]{2,}\s{0,4}/?(?:end|begin|结束|开始)(?: of)?\s{0,4}"
+            r"(?:data|record|message|input|材料|消息|文本|待评)",
+            r"(?:材料|待评消息|被评消息|待评内容)(?:到此为止|到此结束|已经?结束|结束)",
+        )
+    ),
+    "changed_rules": "|".join(
+        (
+            rf"(?:评分|评审|质检|评判|考核)(?:标准|规则|细则|要求|指标)(?:表)?{_GAP}{{0,8}}(?:更新|变更|修改|修订|调整|作废|失效|取消|改为)",
+            r"(?:the |new |updated )(?:rubric|grading|scoring)(?: \w+){0,3} (?:changed|updated|now|is)\b",
+            rf"指标[^。\n]{{0,20}}(?:已作废|已取消|不再适用|一律视为){_GAP}{{0,8}}",
+        )
+    ),
+    "claimed_verdict": "|".join(
+        (
+            rf"(?:这|本|该|此|上述|以上)(?:条|段)?(?:消息|回复|回答|话术|内容)(?:已|已经|均|完全|都|也)?{_GAP}{{0,6}}"
+            rf"(?:符合|满足|达到|通过)(?:了)?(?:所有|全部|一切|各项|每一|这|该|本)?(?:项|条)?(?:评分|质检|指标|标准|考核)",
+            rf"(?:质检|评分|评审)(?:主管|组长|组|专家|复核|委员会|部){_GAP}{{0,12}}(?:复核|审核|认定|确认|批准){_GAP}{{0,6}}{_PASSES}",
+            r"\bthis (?:message|reply|response|answer) (?:fully |already )?(?:meets|satisfies|passes|complies)\b",
+        )
+    ),
+    "praise_of_judge": r"(?:公正|聪明|专业|优秀|严谨|厉害|英明|伟大|敬爱|尊敬|最好|善良|智慧)的?"
+    rf"(?:{_JUDGE}|大模型|语言模型|法官)"
+    r"|\b(?:fair|wise|smart|excellent|best|brilliant|dear)(?:est)? (?:judge|grader|evaluator|model)\b",
+    "role_change": "|".join(
+        (
+            rf"从现在(?:起|开始),?{_GAP}{{0,4}}[你您](?:就)?(?:是|扮演|不再)",
+            r"[你您]现在是一[个位名]",
+            r"(?:请[你您]?|现在[你您])(?:来)?扮演",
+            r"\b(?:you are now|pretend (?:to be|you)|act as (?:a|an|the|my))\b",
+        )
+    ),
+    "prompt_leak": "|".join(
+        (
+            rf"(?:输出|复述|写出|列出|告诉我|透露|展示|重复|贴出){_GAP}{{0,10}}"
+            rf"(?:系统提示|提示词|系统消息|系统指令|评分细则|评分标准|评分规则|评分指标|[你您]的(?:指令|设定|规则))",
+            r"\b(?:repeat|print|reveal|show|output)\s(?:\w+\s){0,3}?(?:system prompt|instructions|rubric|prompt)\b",
+        )
+    ),
+    "control_token": r"<\|[a-z_]{2,30}\|>|</?(?:think|tool_call|tool_response)>",
+}
+_FOUND = {flag: re.compile(pattern, re.MULTILINE) for flag, pattern in _WRITTEN.items()}
+_LOOKALIKE = re.compile(
+    "[a-zA-Z][\u0400-\u04ff\u0391-\u03a9\u03bf\u03c1]|[\u0400-\u04ff\u0391-\u03a9\u03bf\u03c1][a-zA-Z]|[\u2e80-\u2fdf]"
+)
+_BASE64 = re.compile(r"(?<![\w+/=.%?&-])[A-Za-z0-9+/]{24,8000}={0,2}(?![\w+/=.%?&-])")
+_LEAST_PADDED = 2000
+_PADDED = 20
+"""Text that packs into a twentieth of its bytes says the same thing over and over."""
+
+
+def flags_of(record: Record) -> tuple[Flag, ...]:
+    """The flags of all text of a record, message, history and profiles, in a fixed order."""
+    return flags_in("\n".join(_texts(record)))
+
+
+def flags_in(text: str) -> tuple[Flag, ...]:
+    """The flags of one text, in a fixed order."""
+    found: set[Flag] = set(_written(text))
+    hidden: dict[str, Flag] = {
+        "invisible": "invisible_characters",
+        "bidirectional": "bidirectional_characters",
+        "control": "control_characters",
+    }
+    found |= {hidden[kind] for kind in unseen(text)}
+    if _LOOKALIKE.search(text):
+        found.add("lookalike_letters")
+    decoded = [plain for match in _BASE64.finditer(text) if (plain := _decoded(match[0]))]
+    if decoded:
+        found |= {"encoded_text", *_written("\n".join(decoded))}
+    size = len(text.encode("utf-8", "replace"))
+    if size >= _LEAST_PADDED and len(zlib.compress(text.encode("utf-8", "replace"))) * _PADDED < size:
+        found.add("padding")
+    return tuple(flag for flag in ALL_FLAGS if flag in found)
+
+
+ALL_FLAGS: tuple[Flag, ...] = Flag.__args__  # type: ignore[attr-defined]
+
+
+def _written(text: str) -> Iterator[Flag]:
+    folded = unicodedata.normalize("NFKC", without_unseen(text)).lower()
+    yield from (flag for flag, pattern in _FOUND.items() if pattern.search(folded))
+
+
+def _decoded(text: str) -> str | None:
+    """What base64 hides; None where it hides no text."""
+    try:
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return plain if plain.isprintable() or "\n" in plain else None
+
+
+def _texts(record: Record) -> Iterator[str]:
+    yield record.message
+    if isinstance(record.dialogue_history, str):
+        yield record.dialogue_history
+    else:
+        for turn in record.dialogue_history:
+            yield turn.content
+            yield turn.timestamp or ""
+    yield from _strings(record.user_profile)
+    yield from _strings(record.agent_profile)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)
