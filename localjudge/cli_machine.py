@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from localjudge.cli_options import engine_arguments
+from localjudge.egress import drop_log, guard
 from localjudge.engines.vllm_offline import cpu_options
 from localjudge.machine import Diagnosis, diagnose, find_gpus, key_file, server_command
 from localjudge.offline import go_offline
@@ -70,6 +71,8 @@ def serve(model_name: str, host: str, port: int, key: str, engine_args: tuple[st
         err=True,
     )
     # The key goes through the environment: an argument would show in the process list.
+    guard([host])
+    drop_log()
     environment = os.environ | {"VLLM_API_KEY": path.read_text(encoding="utf-8")}
     command = server_command(model, host=host, port=port, options=options)
     os.execve(command[0], command, environment)
