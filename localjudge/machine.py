@@ -72,6 +72,12 @@ def diagnose(models: Mapping[str, ModelSpec]) -> Diagnosis:
     )
 
 
+def smallest_pulled(models: Mapping[str, ModelSpec]) -> str:
+    """Name of the smallest model that is on this machine; empty when there is none."""
+    here = [spec for spec in models.values() if pulled(spec)]
+    return min(here, key=lambda spec: spec.parameters).name if here else ""
+
+
 def find_gpus() -> tuple[Gpu, ...]:
     """NVIDIA cards, as nvidia-smi lists them; none when it is not there."""
     if shutil.which("nvidia-smi") is None:
