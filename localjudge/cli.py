@@ -40,7 +40,7 @@ _LAZY = {
     "exam": _Lazy("localjudge.cli_exam", "exam", "Examine a model on minimal pairs."),
     "export": _Lazy("localjudge.cli_export", "export", "Write a run's grades as Parquet, CSV or JSON lines."),
     "merge": _Lazy("localjudge.cli_export", "merge", "Write one file of all verdicts of a run."),
-    "models": _Lazy("localjudge.cli_models", "models", "Models: list, show, pull, verify."),
+    "models": _Lazy("localjudge.cli_models", "models", "Models: list, show, pull, verify, lock."),
     "plan": _Lazy("localjudge.cli_plan", "plan", "Estimate tokens, and time on a GPU, of judging a file."),
     "replay": _Lazy("localjudge.cli_results", "replay", "Decide a cascade run anew with another --band; no model."),
     "retry": _Lazy("localjudge.cli_resume", "retry", "Ask again what has no score in a run."),

@@ -20,7 +20,6 @@ from localjudge.offline import go_offline
 from localjudge.registry import load_models
 from localjudge.weights import resolve
 
-
 GATE_NOT_MET = 4
 
 

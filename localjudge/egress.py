@@ -51,10 +51,10 @@ def guard(allowed_hosts: Iterable[str] = ()) -> None:
     if _log is None:
         inherited = os.environ.get(LOG, "")
         _log = inherited if os.path.isfile(inherited) else _new_log()
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", str(_STARTUP))]
     os.environ[SWITCH] = ",".join(sorted(_allowed))
     os.environ[LOG] = _log
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(_STARTUP), *(path for path in paths if path not in ("", str(_STARTUP)))])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(_STARTUP), *others])
     _install()
 
 

@@ -62,8 +62,9 @@ class EngineChoice:
         return {**own, **self.options}
 
     def open(self, model: LocalModel | None) -> Engine:
-        """Opens the engine, with the options of the model's entry where they apply. Raises EngineError."""
-        return open_engine(
+        """Opens the engine, with the options of the model's entry where they apply. Raises EngineError, and ConfigError
+        when a file of the model was touched meanwhile."""
+        engine = open_engine(
             self.engine,
             model.path if model else None,
             name=model.spec.name if model else "fake",
@@ -71,3 +72,10 @@ class EngineChoice:
             server_url=self.server_url,
             api_key=self.api_key,
         )
+        try:
+            if model:
+                model.check_unchanged()
+        except BaseException:
+            engine.close()
+            raise
+        return engine
