@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -152,5 +151,6 @@ def _lines(models: Mapping[str, LockedModel]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """A JSON string is a YAML string: a digest of digits alone stays text."""
-    return json.dumps(text, ensure_ascii=True)
+    """In double quotes, where a digest of digits alone stays text, and YAML has its own escapes beyond 16 bits."""
+    signs = (sign if sign.isprintable() and sign not in '"\\' else f"\\U{ord(sign):08x}" for sign in text)
+    return f'"{"".join(signs)}"'

@@ -13,7 +13,7 @@ from localjudge.registry import ModelSpec, PathSource
 
 
 def entry_of(folder: Path) -> ModelSpec:
-    """The entry that models.yaml would have for a sound folder. Raises ConfigError where config.json says too little."""
+    """The entry of a sound folder, as models.yaml would have it. Raises ConfigError for a config.json too poor."""
     config = model_folder.read_json(folder / "config.json")
     inner = config.get("text_config")
     text_config: dict[str, Any] = inner if isinstance(inner, dict) else config
