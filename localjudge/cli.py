@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from localjudge.errors import LocalJudgeError
+from localjudge.quoting import without_text
 
 CONTEXT = {"auto_envvar_prefix": "LOCALJUDGE", "show_default": True, "help_option_names": ["-h", "--help"]}
 
@@ -78,8 +79,12 @@ class _LazyGroup(_OneLineErrors):
 
 @click.group(cls=_LazyGroup, context_settings=CONTEXT)
 @click.version_option(package_name="localjudge")
-def main() -> None:
+@click.option("--log-text", is_flag=True, help="Let messages about faulty records quote what stands in them.")
+@click.pass_context
+def main(context: click.Context, log_text: bool) -> None:
     """Judge Chinese customer-service messages with a model of your own, offline."""
+    if not log_text:
+        context.with_resource(without_text())
 
 
 def utf8_streams() -> None:

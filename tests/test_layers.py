@@ -21,18 +21,25 @@ GROUND = {
     "errors": "",
     "strict_yaml": "errors",
     "rows": "errors",
-    "records": "errors rows",
+    "quoting": "",
+    "records": "errors quoting rows",
     "rubric": "checks checks.base errors records strict_yaml",
     "registry": "errors strict_yaml",
     "gpus": "errors strict_yaml",
-    "offline": "errors",
+    "egress": "",
+    "guarded.sitecustomize": "egress",
+    "egress_trace": "egress",
+    "isolation": "errors",
+    "offline": "egress errors",
     "disk": "",
     "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
-    "weights": "errors model_folder registry sources",
+    "model_lock": "errors model_folder strict_yaml",
+    "own_folder": "errors model_folder registry",
+    "weights": "errors model_folder model_lock own_folder registry sources",
     "verdicts": "checks.base records rubric",
     "calibration": "errors records rubric",
 }
@@ -86,9 +93,9 @@ RUNS = {
     "work": "errors manifest stop store verdicts",
     "labels": "errors verdicts",
     "recovery": "engines.base errors judge records rubric strategies verdicts",
-    "engine_choice": "engines engines.base errors offline registry weights",
-    "run": "checks engine_choice engines.base errors labels manifest prompts records recovery rubric segments shards "
-    "stats stop store stored strategies verdicts weights work",
+    "engine_choice": "egress engines engines.base errors offline registry weights",
+    "run": "checks egress engine_choice engines.base errors isolation labels manifest prompts records recovery rubric "
+    "segments shards stats stop store stored strategies verdicts weights work",
     "retry": "errors records rubric run stats stop store stored verdicts work",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
@@ -105,10 +112,12 @@ READING = {
 # Front door.
 DOOR = {
     "machine": "offline registry weights",
+    "egress_proof": "egress egress_trace errors isolation planted",
+    "planted": "cli offline",
     "agent": "engine_choice errors judge offline records rubric",
     "cli": "cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_results cli_resume cli_rubrics "
-    "cli_run errors",
-    "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies "
+    "cli_run errors quoting",
+    "cli_options": "calibration decisions engine_choice errors isolation prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "run work",
     "cli_results": "cli_options decisions errors report stats store stored",
@@ -122,7 +131,8 @@ DOOR = {
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
     "cli_rubrics": "rubric verdicts",
-    "cli_machine": "cli_options engines.vllm_offline machine offline registry weights",
+    "cli_machine": "cli_options cli_run egress egress_proof engines.vllm_offline errors machine offline registry "
+    "weights",
     "": "agent errors judge records rubric strategies verdicts",
     "__main__": "cli",
 }
@@ -173,7 +183,7 @@ IMPORTERS = {
     "urllib.request": "hubs",
     "urllib.error": "hubs",
     "http": "",
-    "socket": "",
+    "socket": "egress isolation planted",
     "requests": "",
     "aiohttp": "",
     "openai": "",
@@ -273,7 +283,8 @@ def test_every_module_can_be_read_without_a_heavy_library(module: str) -> None:
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     at_once = {name for node in tree.body for name in _names(node) if isinstance(node, ast.Import | ast.ImportFrom)}
     heavy = {name.partition(".")[0] for name in at_once} & (set(IMPORTERS) - LIGHT)
-    assert heavy <= ({"httpx", "urllib"} if module in ("engines.vllm_server", "hubs") else set())
+    allowed = {"engines.vllm_server": {"httpx"}, "hubs": {"urllib"}}
+    assert heavy - {"socket"} <= allowed.get(module, set())
 
 
 @pytest.mark.parametrize("arguments", [["-c", "import localjudge"], ["-m", "localjudge", "--help"]])
