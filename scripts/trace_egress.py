@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def main() -> None:
         judge_instant()
         return
     model = ("--model", str(tiny_model()))
-    rows = {
+    rows: dict[str, Callable[[], dict[str, Any]]] = {
         "fake": lambda: of_run(watch(("--engine", "fake"))),
         "instant": traced_instant,
         "hf": lambda: of_run(watch(("--engine", "hf", *model))),
