@@ -4,7 +4,7 @@ where the two leave a doubt. What the stages said is kept with every grade; who 
 
 from __future__ import annotations
 
-from localjudge.decisions import contradicts, failure, reasoned, regrade, wants_reason, wants_thinking
+from localjudge.decisions import failure, reasoned, settle, wants_reason, wants_thinking
 from localjudge.engines.base import Completion, Request
 from localjudge.rubric import Indicator
 from localjudge.strategies import Case, failure_of, second_try
@@ -74,15 +74,7 @@ class CascadeCase(Case):
         stages = tuple(self._stages[indicator.id])
         why = stages[0].unscored or Unscored.UNPARSEABLE
         undecided = Grade.without_score(indicator, why, thinking=self._thoughts.get(indicator.id), stages=stages)
-        grade = regrade(undecided, self._settings.band)
-        if grade.decided_by == "explain" and self._settings.thinking_budget is not None:
-            grade = grade.model_copy(update={"source": "thinking"})
-        said = {stage.stage: stage for stage in stages}
-        stage = reasoned(said)
-        if stage is None or stage.score is None:
-            return grade
-        against = contradicts(stage.reason, stage.score, said.get("polarity"))
-        return grade.model_copy(update={"contradiction": against})
+        return settle(undecided, self._settings.band, thinks=self._settings.thinking_budget is not None)
 
     def _note(self, indicator: Indicator, name: StageName, request: Request) -> Request:
         self._asked[request.id] = (indicator, name, request)

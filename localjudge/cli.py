@@ -49,9 +49,11 @@ _LAZY = {
     "run": _Lazy(
         "localjudge.cli_run", "run", "Judge the records in INPUTS (.jsonl .json .csv .parquet, or - for stdin)."
     ),
+    "seal": _Lazy("localjudge.cli_verify", "seal", "Seal a finished run as it is now."),
     "serve": _Lazy("localjudge.cli_machine", "serve", "Serve a model with vLLM on this machine, behind a key."),
     "status": _Lazy("localjudge.cli_resume", "status", "Show how far a run is, also while others write."),
     "summary": _Lazy("localjudge.cli_results", "summary", "Print the pass rates of a run again, from its verdicts."),
+    "verify": _Lazy("localjudge.cli_verify", "verify", "Check a run that somebody else made, level by level."),
 }
 
 

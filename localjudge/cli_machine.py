@@ -15,7 +15,8 @@ from localjudge.egress import drop_log, guard
 from localjudge.egress_proof import Watched, prove
 from localjudge.engines.vllm_offline import cpu_options
 from localjudge.errors import UsageError
-from localjudge.machine import Diagnosis, diagnose, find_gpus, key_file, server_command, smallest_pulled
+from localjudge.machine import Diagnosis, diagnose, key_file, server_command, smallest_pulled
+from localjudge.nvidia import find_gpus
 from localjudge.offline import go_offline
 from localjudge.registry import load_models
 from localjudge.weights import resolve

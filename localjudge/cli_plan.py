@@ -38,6 +38,7 @@ TEMPLATE_TOKENS = 17
 @click.option("--tensor-parallel-size", type=click.IntRange(min=1), help="Cards to spread the model over.")
 @click.option("--task-type", type=click.Choice(["reply", "push"]), help="For records that do not say.")
 @rubric_options
+@click.option("--rules", type=click.Choice(["off", "witness", "on"]), default="on", help="What the packs' checks do.")
 @click.option("--reasons", type=click.Choice(["all", "failed"]), default="all", help="Cascade: what to ask why.")
 @click.option(
     "--failed-share", type=click.FloatRange(0, 1), default=FAILED_SHARE, help="Assumed, for --reasons failed."

@@ -97,6 +97,30 @@ def regrade(grade: Grade, band: Band) -> Grade:
     return grade.model_copy(update=shared | outcome)
 
 
+def settle(grade: Grade, band: Band, *, thinks: bool) -> Grade:
+    """`regrade`, with all that a cascade notes beside the score; `thinks`: every answer came after thinking."""
+    again = regrade(grade, band)
+    if again.decided_by == "explain" and thinks:
+        again = again.model_copy(update={"source": "thinking"})
+    said = {stage.stage: stage for stage in grade.stages}
+    stage = reasoned(said)
+    against = (
+        stage is not None and stage.score is not None and contradicts(stage.reason, stage.score, said.get("polarity"))
+    )
+    return again.model_copy(update={"contradiction": against})
+
+
+def stages_owed(stages: Sequence[Stage], band: Band, reasons: Reasons, *, doubts: bool) -> tuple[StageName, ...]:
+    """The stages that a cascade asks for, given what they said; `doubts`: thinking was allowed where in doubt."""
+    said = {stage.stage: stage for stage in stages}
+    owed: list[StageName] = ["read"]
+    if "read" in said and wants_reason(said["read"], band, reasons):
+        owed.append("explain")
+        if doubts and "explain" in said and wants_thinking(said["read"], said["explain"], band):
+            owed.append("thinking")
+    return (*owed, "polarity") if reasoned(said) is not None else tuple(owed)
+
+
 def redecide(verdict: Verdict, band: Band) -> Verdict:
     """The same verdict with every grade decided anew, totals included."""
     detail = tuple(regrade(grade, band) for grade in verdict.detail)

@@ -7,6 +7,7 @@
     ├── EngineError          exit 1   an engine cannot start or died
     ├── StoreError           exit 1   the run folder cannot be written or read
     ├── ResumeError          exit 3   the run folder holds another run
+    ├── GateError            exit 4   something was held against a demand, and does not meet it
     └── StoppedError         exit 75  a run was asked to stop; the same command goes on with it
 
 A bad item inside a good run is not an exception: it is an `Unscored` value in the verdict.
@@ -59,6 +60,12 @@ class ResumeError(LocalJudgeError):
     """The output folder holds a run that this command does not continue."""
 
     exit_code = 3
+
+
+class GateError(LocalJudgeError):
+    """What was to be shown does not hold: a run does not verify."""
+
+    exit_code = 4
 
 
 class StoppedError(LocalJudgeError):

@@ -6,24 +6,15 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from localjudge.nvidia import Gpu, find_gpus
 from localjudge.offline import ENVIRONMENT
 from localjudge.registry import ModelSpec
 from localjudge.weights import LocalModel, home, pulled
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One graphics card. Memory in GiB."""
-
-    name: str
-    memory: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +67,6 @@ def smallest_pulled(models: Mapping[str, ModelSpec]) -> str:
     """Name of the smallest model that is on this machine; empty when there is none."""
     here = [spec for spec in models.values() if pulled(spec)]
     return min(here, key=lambda spec: spec.parameters).name if here else ""
-
-
-def find_gpus() -> tuple[Gpu, ...]:
-    """NVIDIA cards, as nvidia-smi lists them; none when it is not there."""
-    if shutil.which("nvidia-smi") is None:
-        return ()
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    cards = []
-    for line in lines:
-        name, _, megabytes = line.rpartition(",")
-        if megabytes.strip().isdigit():
-            cards.append(Gpu(name.strip(), round(int(megabytes) / 1024, 1)))
-    return tuple(cards)
 
 
 def server_command(model: LocalModel, *, host: str, port: int, options: Mapping[str, object]) -> list[str]:

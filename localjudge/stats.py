@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -129,6 +130,26 @@ class _Tally:
             if known is None:
                 known = self.grades[grade.id] = (grade.indicator, Counter())
             known[1][_outcome(grade)] += 1
+
+
+class Rate(NamedTuple):
+    """A share with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson(hits: int, count: int) -> Rate:
+    """hits / count with Wilson's score interval (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927, pp. 209-212), which stays
+    within 0 and 1 and says something of zero hits too. 0 of 0 is anything: (0, 0, 1)."""
+    if not count:
+        return Rate(0.0, 0.0, 1.0)
+    z2 = 1.959963984540054**2
+    share, scale = hits / count, 1 + z2 / count
+    middle = (share + z2 / (2 * count)) / scale
+    half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * count)) / count) / scale
+    return Rate(share, max(0.0, middle - half) if hits else 0.0, min(1.0, middle + half) if hits < count else 1.0)
 
 
 def summarize(verdicts: Iterable[Verdict]) -> Summary:

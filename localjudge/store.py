@@ -8,6 +8,7 @@ quarantine/            damaged lines of segments, set aside
 progress/              how far each shard is; advisory
 manifest*.json         facts observed, one file a shard
 summary.json           the numbers of a finished run
+seal.json              what a finished run consists of: digests of all of the above; seal.sig, its signature if any
 done/<rank>-of-<world> written last: its existence means that this shard is complete
 """
 
@@ -26,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 from localjudge.disk import is_temporary, whole_file, write_once, write_whole
 from localjudge.errors import ResumeError, StoreError
 from localjudge.manifest import Manifest, Plan, ShardProgress
+from localjudge.seal import Seal, make_seal
 from localjudge.segments import Damage, SegmentWriter
 from localjudge.shards import Shard
 from localjudge.stored import Stored
@@ -209,9 +211,27 @@ class RunStore:
         return self._written(seal)
 
     def write_summary(self, summary: _Summed) -> _Summed:
-        """Writes the numbers of the run, counted from its verdicts, and returns them."""
+        """Writes the numbers of the run, counted from its verdicts, and returns them; then seals the run."""
         self._written(lambda: write_whole(self.folder / "summary.json", _pretty(summary.model_dump(mode="json"))))
+        self.write_seal()
         return summary
+
+    def write_seal(self) -> Seal:
+        """Seals what the folder holds now. Raises StoreError."""
+
+        def write() -> Seal:
+            seal = make_seal(self.folder, self.stored(), self.plan().digest)
+            # A signature of the old seal says nothing of this one.
+            (self.folder / "seal.sig").unlink(missing_ok=True)
+            write_whole(self.folder / "seal.json", _pretty(seal.model_dump(mode="json")))
+            return seal
+
+        return self._written(write)
+
+    def write_signature(self, sign: Callable[[bytes], bytes]) -> None:
+        """Signs the seal. Raises StoreError."""
+        path = self.folder / "seal.sig"
+        self._written(lambda: write_whole(path, sign((self.folder / "seal.json").read_bytes())))
 
     def close(self) -> None:
         """Acknowledges what waits, as far as that can be, and closes the segment. Safe to call twice."""

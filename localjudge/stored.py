@@ -69,6 +69,20 @@ class Stored:
         for _, place in named:
             yield self._verdict(place)
 
+    def place(self, record_id: str) -> str:
+        """`verdicts/<segment>:<line>` of a record's verdict. Raises KeyError, StoreError."""
+        place = self._places[_key(record_id)]
+        path, offset = (
+            self._paths[place >> _LENGTH_BITS + _OFFSET_BITS],
+            place >> _LENGTH_BITS & (1 << _OFFSET_BITS) - 1,
+        )
+        try:
+            with path.open("rb") as file:
+                line = file.read(offset).count(b"\n") + 1
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+        return f"{path.parent.name}/{path.name}:{line}"
+
     def _take(self, path: Path, shard: Shard | None) -> None:
         self._paths.append(path)
         self.lines[path] = 0

@@ -83,6 +83,11 @@ class Work:
         if state == "stopped" and self._before + self.judged < self._share:
             raise StoppedError(f"stopped by {self._stop.asked}. {self._told()}", hint="The same command goes on.")
 
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Requests and tokens of the verdicts so far."""
+        return self._usage.model_dump()
+
     def cost(self) -> dict[str, float]:
         """What storing cost so far."""
         return {"seconds": round(self._store.seconds, 4), "syncs": self._store.syncs, "verdicts": self.judged}

@@ -13,7 +13,8 @@ from typing import Any
 from localjudge.engines.base import Message
 from localjudge.prompts import Prompts
 from localjudge.records import Record, TaskType
-from localjudge.rubric import Rubric
+from localjudge.rubric import Indicator, Rubric
+from localjudge.rules import Rules, rule
 from localjudge.strategies import Settings, Strategy
 
 ANSWER_TOKENS = 26
@@ -57,6 +58,8 @@ class Assumptions:
     failed_share: float = FAILED_SHARE
     block_size: int = 16
     """Tokens of a cache block: only whole blocks are shared."""
+    rules: Rules = "on"
+    """What the packs' checks do: an indicator that one decides is not asked."""
 
 
 @dataclass(slots=True)
@@ -98,12 +101,12 @@ def measure(
     for record in records:
         rubric = rubrics[record.task_type]
         system, parts = prompts.opening(record)
+        left = _left_to_the_model(record, rubric, assumed.rules)
         tails = {
-            "read": [
-                tail for indicator in rubric.indicators for tail in prompts.reads(rubric, indicator, assumed.orders)
-            ],
-            "explain": [prompts.explain(rubric, indicator) for indicator in rubric.indicators],
-            "joint": [prompts.joint(rubric)],
+            "read": [tail for indicator in left for tail in prompts.reads(rubric, indicator, assumed.orders)],
+            "explain": [prompts.explain(rubric, indicator) for indicator in left],
+            # One answer for all is asked for all the indicators, whatever rules decide.
+            "joint": [prompts.joint(rubric)] if left else [],
         }
         asked = {
             name: [counter.encode((system, Message("user", (*parts, tail)))) for tail in tails[name]]
@@ -111,8 +114,14 @@ def measure(
         }
         for load in loads:
             load.records += 1
-            _add_record(load, asked, polarity, len(rubric.indicators), record.task_type, counter, assumed)
+            if left:
+                _add_record(load, asked, polarity, len(rubric.indicators), record.task_type, counter, assumed)
     return loads
+
+
+def _left_to_the_model(record: Record, rubric: Rubric, rules: Rules) -> list[Indicator]:
+    undecided = set(rule(record, rubric, rules).undecided)
+    return [indicator for indicator in rubric.indicators if indicator.id in undecided]
 
 
 def _stages(strategies: Sequence[Strategy]) -> list[str]:

@@ -1,11 +1,12 @@
-"""The rules' figures: precision and recall of each deciding check on a part of the labelled messages, records a
-second for all checks together on one core, and time against length for hostile messages.
+"""The rules' figures: what each deciding check decides of a part of the labelled messages and how often it is right,
+records a second for all checks together on one core, and time against length for hostile messages.
 
-    python scripts/bench_checks.py [--half tune|held|fresh|all] [--records N] [--quick]
+    python scripts/bench_checks.py [--half tune|held|fresh|guard|dev|all] [--labelled FILE] [--records N] [--quick]
 
 The halves are drawn by the hash of a message's id. `tune` is the half that the rules were written on; `held` was
-looked at once, at the end; `fresh` was written after that look. A violation that a check leaves to the model counts
-against its recall. The last line is JSON.
+looked at once, at the end; `fresh` was written after that look. `dev` and `guard` are messages on admissions, by an
+author who never saw the rule and by its own. FILE is JSON lines with `id`, `check`, `message` and `score`. A violation
+that a check leaves to the model counts against its recall. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import hashlib
 import itertools
 import json
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,8 +28,9 @@ from localjudge.records import Record, parse_record
 from localjudge.rubric import builtin_rubrics
 from localjudge.rules import rule
 
-LABELLED = Path(__file__).parents[1] / "tests" / "data" / "checks.jsonl"
-Half = Literal["tune", "held", "fresh"]
+_DATA = Path(__file__).parents[1] / "tests" / "data"
+LABELLED = (_DATA / "checks.jsonl", _DATA / "admissions.jsonl")
+Half = Literal["tune", "held", "fresh", "guard", "dev"]
 LENGTHS = (20_000, 40_000, 80_000)
 HOSTILE = {
     "particles in words": "呢子大衣啦啦队",
@@ -37,6 +41,9 @@ HOSTILE = {
     "quoted": "“好呀”",
     "claims cut off": "我是一个",
     "claims": "我是不是AI",
+    "denials": "我不是机器人也不是",
+    "roles": "我是AI智能客服助手",
+    "spelled": "我 是 机 器 ",
     "sentence without end": "我是您的专属机器人店的",
     "festivals": "中秋端午",
     "wishes": "祝您中秋",
@@ -51,14 +58,17 @@ HOSTILE = {
 
 def half_of(entry: dict[str, Any]) -> Half:
     """Which half a labelled message belongs to."""
+    part: Half | None = entry.get("part")
+    if part is not None:
+        return part
     if entry.get("round") == 2:
         return "fresh"
     return "held" if hashlib.sha256(entry["id"].encode()).digest()[0] % 2 else "tune"
 
 
-def labelled() -> list[dict[str, Any]]:
+def labelled(files: Iterable[Path] = LABELLED[:1]) -> list[dict[str, Any]]:
     """The labelled messages, in file order."""
-    return [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def record_of(entry: dict[str, Any]) -> Record:
@@ -67,32 +77,40 @@ def record_of(entry: dict[str, Any]) -> Record:
     return parse_record({"task_type": "push"} | fields)
 
 
-def quality(half: str) -> tuple[dict[str, Any], list[str]]:
+def quality(half: str, entries: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
     """Counts for each deciding check, with its misses in words."""
     figures: dict[str, Any] = {}
     misses = []
-    for name in sorted({entry["check"] for entry in labelled()}):
+    for name in sorted({entry["check"] for entry in entries}):
         check = CHECKS[name]()
-        counts = dict.fromkeys(("messages", "violations", "right", "wrong", "missed", "left", "left_to_model"), 0)
-        for entry in labelled():
+        counts: Counter[tuple[int, int | None]] = Counter()
+        for entry in entries:
             if entry["check"] != name or half not in ("all", half_of(entry)):
                 continue
             opinion = check.look(record_of(entry))
-            counts["messages"] += 1
-            counts["violations"] += entry["score"] == 0
-            counts["right"] += opinion.score == 0 == entry["score"]
-            counts["wrong"] += opinion.score == 0 != entry["score"]
-            counts["missed"] += opinion.score == 1 and entry["score"] == 0
-            counts["left"] += opinion.score is None and entry["score"] == 0
-            counts["left_to_model"] += opinion.score is None
+            counts[entry["score"], opinion.score] += 1
             if opinion.score != entry["score"]:
                 kind = "left" if opinion.score is None else f"said {opinion.score}"
                 misses.append(f"{entry['id']} {name} label {entry['score']}, {kind}: {entry['message']}")
-        told = counts["right"] + counts["wrong"]
-        precision = counts["right"] / told if told else None
-        recall = counts["right"] / counts["violations"] if counts["violations"] else None
-        figures[name] = {"precision": precision, "recall": recall} | counts
+        left = counts[0, None] + counts[1, None]
+        violations = counts[0, 0] + counts[0, 1] + counts[0, None]
+        figures[name] = {
+            "messages": counts.total(),
+            "violations": violations,
+            "decided": _share(counts.total() - left, counts.total()),
+            "precision_violated": _share(counts[0, 0], counts[0, 0] + counts[1, 0]),
+            "precision_clear": _share(counts[1, 1], counts[1, 1] + counts[0, 1]),
+            "recall": _share(counts[0, 0], violations),
+            "wrongly_violated": counts[1, 0],
+            "wrongly_clear": counts[0, 1],
+            "violations_left": counts[0, None],
+            "others_left": counts[1, None],
+        }
     return figures, misses
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 3) if whole else None
 
 
 def throughput(count: int) -> float:
@@ -146,11 +164,12 @@ def linearity() -> tuple[float, str, dict[str, list[float]]]:
 def main() -> None:
     """Measures, and prints the figures."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--half", choices=["tune", "held", "fresh", "all"], default="all")
+    parser.add_argument("--half", choices=["tune", "held", "fresh", "guard", "dev", "all"], default="all")
+    parser.add_argument("--labelled", type=Path, help="Messages of your own instead of the packaged ones.")
     parser.add_argument("--records", type=int, default=4000)
     parser.add_argument("--quick", action="store_true", help="Precision and recall alone.")
     options = parser.parse_args()
-    figures, misses = quality(options.half)
+    figures, misses = quality(options.half, labelled([options.labelled] if options.labelled else LABELLED))
     for name, counts in figures.items():
         print(f"{name}: {counts}")
     print("\n".join(misses))

@@ -19,20 +19,25 @@ from localjudge.registry import find_model, load_models
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.verdicts import Usage, Verdict
-from localjudge.weights import pull_any, resolve
+from localjudge.weights import LocalModel, pull_any, resolve
 
 ROOT = Path(__file__).parents[1]
 SMALL = "qwen2.5-coder-0.5b"
 EXAMPLES = tuple(ROOT / "examples" / f"{name}.jsonl" for name in ("push", "reply"))
 
 
-def open_bench_engine(model: str | None, **options: Any) -> TokenEngine:
-    """vLLM on a model by name or folder; without one, on the 0.5B model, fetched if need be."""
+def bench_model(model: str | None) -> LocalModel:
+    """A model by name or folder; without one, the 0.5B model, fetched if need be. No network from here on."""
     if model is None:
         model = pull_any((find_model(SMALL, load_models()),), report=lambda line: print(line, file=sys.stderr)).name
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     go_offline()
-    local = resolve(model, load_models())
+    return resolve(model, load_models())
+
+
+def open_bench_engine(model: str | None, **options: Any) -> TokenEngine:
+    """vLLM on a model, as `bench_model` finds it."""
+    local = bench_model(model)
     chosen = local.spec.vllm_options | {"max_model_len": 8192} | options
     engine = open_engine("vllm", local.path, name=local.spec.name, options=chosen)
     assert isinstance(engine, TokenEngine)

@@ -23,7 +23,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """GPU tests are skipped, never faked, where there is no GPU."""
-    from localjudge.machine import find_gpus
+    from localjudge.nvidia import find_gpus
 
     if find_gpus():
         return

@@ -25,6 +25,11 @@ LABELLED = [
     json.loads(line)
     for line in (Path(__file__).parent / "data" / "checks.jsonl").read_text(encoding="utf-8").splitlines()
 ]
+# Messages on admissions alone: 200 by an author who never saw the rule (dev), 398 by the author of the rule (guard).
+ADMISSIONS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "admissions.jsonl").read_text(encoding="utf-8").splitlines()
+]
 MAN = {"性别": "男", "年龄": 30}
 # Pieces that the rules look for, so that random messages of them reach every branch.
 PIECES = (
@@ -70,6 +75,24 @@ def test_the_labelled_file_has_what_it_is_said_to_have() -> None:
     assert 0.45 < sum(entry["score"] == 0 for entry in LABELLED) / len(LABELLED) < 0.55
 
 
+@pytest.mark.parametrize(("part", "recall", "decided"), [("dev", 0.90, 0.86), ("guard", 0.76, 0.70)])
+def test_admissions_are_never_decided_wrongly_and_mostly_decided(part: str, recall: float, decided: float) -> None:
+    entries = [entry for entry in ADMISSIONS if entry["part"] == part]
+    scores = {entry["id"]: look("ai_admission", entry["message"]).score for entry in entries}
+    assert [entry["id"] for entry in entries if scores[entry["id"]] not in (entry["score"], None)] == []
+    admissions = [entry["id"] for entry in entries if entry["score"] == 0]
+    assert sum(scores[name] == 0 for name in admissions) / len(admissions) >= recall
+    assert sum(score is not None for score in scores.values()) / len(scores) >= decided
+
+
+def test_the_file_of_admissions_has_what_it_is_said_to_have() -> None:
+    everything = LABELLED + ADMISSIONS
+    assert len({entry["message"] for entry in ADMISSIONS}) == len(ADMISSIONS) == 200 + 398
+    assert not {entry["message"] for entry in ADMISSIONS} & {entry["message"] for entry in LABELLED}
+    assert len({entry["id"] for entry in everything}) == len(everything)
+    assert 0.45 < sum(entry["score"] == 0 for entry in ADMISSIONS) / len(ADMISSIONS) < 0.55
+
+
 # Any record
 
 
@@ -101,7 +124,23 @@ def test_folding_keeps_every_place_of_a_message(message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["呢子呢", "“呀”", "我是一个", "中秋春节", "3~", "“「", "https://~", "亲", "我没有身体"]
+    "unit",
+    [
+        "呢子呢",
+        "“呀”",
+        "我是一个",
+        "中秋春节",
+        "3~",
+        "“「",
+        "https://~",
+        "亲",
+        "我没有身体",
+        "我是您的专属",
+        "不是的我",
+        "机 器 ",
+        "由我",
+        "我,",
+    ],
 )
 def test_a_hostile_message_is_read_to_its_end(unit: str) -> None:
     entry = record("请看" + unit * 5000, agent_profile={"性别": "女", "年龄": 30}, send_time="2026-01-01")
@@ -171,6 +210,55 @@ def test_a_pack_brings_lists_of_its_own() -> None:
 )
 def test_a_persona_is_what_the_profile_states(profile: Any, persona: Persona) -> None:
     assert persona_of(profile) == persona
+
+
+# Admissions
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("您好，我 是 机 器 人，请讲", "我 是 机 器 人"),
+        ("嗨，我是A.I.客服", "我是A.I.客服"),
+        ("我係機械人嚟㗎", "我係機械人嚟㗎"),
+        ("我是𝗔𝗜，早", "我是𝗔𝗜"),
+        ("我是ＡＩ\u200b助手，早", "我是ＡＩ\u200b助手"),
+    ],
+)
+def test_an_admission_is_read_through_its_spelling_and_shown_as_written(message: str, shown: str) -> None:
+    opinion = look("ai_admission", message)
+    assert opinion.score == 0 and opinion.span is not None
+    assert message[slice(*opinion.span)] in shown
+
+
+@pytest.mark.parametrize(
+    ("message", "profile", "score"),
+    [
+        ("小鹿是我们旅行社的智能助手，签证都能问小鹿", {"姓名": "小鹿"}, 0),
+        ("小鹿是我们旅行社的智能助手，签证都能问小鹿", {"姓名": "阿哲"}, None),
+        ("小鹿是我们旅行社的签证专员，都能问小鹿", {"姓名": "小鹿"}, 1),
+    ],
+)
+def test_a_name_means_the_speaker_where_it_is_the_personas(message: str, profile: Any, score: int | None) -> None:
+    assert look("ai_admission", message, agent_profile=profile).score == score
+
+
+@pytest.mark.parametrize(
+    "message", ["我是AI吗？", "我是AI，骗你的，我是真人", "机 器人在这儿", "这边不是人工，您说", "AI，" * 100]
+)
+def test_what_may_be_an_admission_and_may_not_is_left_to_the_model(message: str) -> None:
+    opinion = look("ai_admission", message)
+    assert (opinion.score, opinion.applicable) == (None, None)
+    assert opinion.evidence
+
+
+@pytest.mark.parametrize(
+    ("user", "message", "score"),
+    [("你是AI", "您说“你是AI”，我笑了", 1), ("你是AI", "您说“你是AI”，没错", None), ("", "“我是AI”印在衣服上", None)],
+)
+def test_quoted_words_are_not_the_speakers_unless_he_agrees(user: str, message: str, score: int | None) -> None:
+    history = [{"role": "user", "content": user}] if user else []
+    assert look("ai_admission", message, dialogue_history=history).score == score
 
 
 # Festivals

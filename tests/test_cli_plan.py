@@ -70,7 +70,7 @@ def test_assumptions_move_the_figures_and_stand_beside_them() -> None:
     )
     assert longer["assumed"]["answer_tokens"] == 52
     output = [found["per_record"]["explain"]["output_tokens"] for found in (base, longer)]
-    assert output[1] == 2 * output[0]
+    assert output[1] == pytest.approx(2 * output[0], abs=0.2)
     assert longer["gpus"][0]["records_per_s"] < base["gpus"][0]["records_per_s"]
     fast = ("--strategy", "cascade", "--reasons", "failed", "--failed-share", "0.1")
     few = plan(EXAMPLES[0], "--model", "qwen3-8b", "--gpu", "l40s", *fast)

@@ -19,10 +19,11 @@ import httpx
 import jsonschema
 import pytest
 
+from localjudge.asked import observed
 from localjudge.engines import open_engine
 from localjudge.engines.base import Completion, Engine, Message, Part, Request
 from localjudge.errors import ConfigError, EngineError
-from localjudge.judge import Judge
+from localjudge.judge import CASES, Judge
 from localjudge.records import parse_record
 from localjudge.rubric import builtin_rubrics, load_rubric
 from localjudge.strategies import Settings
@@ -115,6 +116,19 @@ def test_vllm_answers_satisfy_the_schema_and_share_their_prefix(vllm_engine: Eng
 def test_hostile_text_does_not_end_the_turn_or_break_the_answer(vllm_engine: Engine) -> None:
     (completion,) = vllm_engine.generate([request("hostile", HOSTILE)])
     assert_well_formed(completion)
+
+
+def test_a_manifest_tells_tokens_grammar_and_what_vllm_resolved(vllm_engine: Engine) -> None:
+    rubrics = {"push": load_rubric("push")}
+    cascade = observed(vllm_engine, rubrics, Settings())
+    assert list(cascade["label_token_ids"]) == list(READ_LABELS)
+    assert tuple(cascade["label_token_ids"].values()) == vllm_engine.first_tokens(READ_LABELS)
+    digests = {observed(vllm_engine, rubrics, Settings(strategy=name))["grammar_digest"] for name in CASES}
+    assert len(digests) == 3  # read has none; cascade and explain have one, joint another
+    resolved = vllm_engine.info.options["resolved"]
+    assert isinstance(resolved, dict)
+    assert resolved["cache_config.enable_prefix_caching"] == "True"
+    assert not [value for value in resolved.values() if "/" in value]
 
 
 def test_hf_and_vllm_give_the_same_answers(vllm_engine: Engine, hf_engine: Engine) -> None:

@@ -32,6 +32,7 @@ GROUND = {
     "isolation": "errors",
     "offline": "egress errors",
     "disk": "",
+    "nvidia": "",
     "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
@@ -51,7 +52,12 @@ CHECKS = {
     "checks.segments": "",
     "checks.calendar": "strict_yaml",
     "checks.words": "checks.base checks.persona checks.segments checks.text records strict_yaml",
-    "checks.identity": "checks.base checks.text records",
+    "checks.machines": "checks.text strict_yaml",
+    "checks.claims": "checks.machines checks.text",
+    "checks.announcements": "checks.claims checks.machines checks.text",
+    "checks.suspicion": "checks.claims checks.machines",
+    "checks.identity": "checks.announcements checks.base checks.claims checks.machines checks.persona checks.suspicion "
+    "checks.text records",
     "checks.festivals": "checks.base checks.calendar checks.text records",
     "checks.manner": "checks.base checks.persona checks.text records",
     "checks.history": "checks.base checks.text records",
@@ -80,23 +86,33 @@ QUESTIONS = {
     "strategies": "calibration decisions engines.base prompts records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
     "judge": "cascade engines.base errors prompts records rubric rules strategies verdicts",
-    "workload": "engines.base prompts records rubric strategies",
+    "workload": "engines.base prompts records rubric rules strategies",
     "roofline": "errors gpus registry workload",
 }
 # Run side: never report or the command line. It counts with stats and exam, because both end with their figures.
 RUNS = {
-    "manifest": "records",
+    "manifest": "nvidia records",
     "segments": "disk",
     "stored": "errors segments shards verdicts",
-    "store": "disk errors manifest segments shards stored verdicts",
+    "seal": "stored",
+    "signature": "errors",
+    "store": "disk errors manifest seal segments shards stored verdicts",
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
     "labels": "errors verdicts",
     "recovery": "engines.base errors judge records rubric strategies verdicts",
     "engine_choice": "egress engines engines.base errors offline registry weights",
-    "run": "checks egress engine_choice engines.base errors isolation labels manifest prompts records recovery rubric "
-    "segments shards stats stop store stored strategies verdicts weights work",
+    "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
+    "run": "asked checks egress engine_choice engines.base errors isolation labels manifest prompts records recovery "
+    "rubric segments shards stats stop store stored strategies verdicts weights work",
     "retry": "errors records rubric run stats stop store stored verdicts work",
+    "findings": "",
+    "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
+    "strategies verdicts",
+    "recount": "calibration checks decisions evidence findings manifest records rubric rules stats verdicts",
+    "rejudge": "decisions engine_choice engines.vllm_offline evidence findings manifest recount run stats strategies "
+    "verdicts weights",
+    "verify": "calibration errors evidence findings manifest recount records rejudge rubric",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
@@ -107,21 +123,22 @@ READING = {
     "exam": "errors records rubric verdicts",
     "status": "manifest store",
     "export": "errors stored verdicts",
+    "redact": "errors stored verdicts",
     "report": "calibration exam stats status",
 }
 # Front door.
 DOOR = {
-    "machine": "offline registry weights",
+    "machine": "nvidia offline registry weights",
     "egress_proof": "egress egress_trace errors isolation planted",
     "planted": "cli offline",
     "agent": "engine_choice errors judge offline records rubric",
     "cli": "cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_results cli_resume cli_rubrics "
-    "cli_run errors quoting",
+    "cli_run cli_verify errors quoting",
     "cli_options": "calibration decisions engine_choice errors isolation prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "run work",
     "cli_results": "cli_options decisions errors report stats store stored",
-    "cli_export": "cli_results export store",
+    "cli_export": "cli_results export redact store weights",
     "cli_run": "cli_options cli_progress cli_results errors offline registry run shards stop weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
@@ -131,8 +148,10 @@ DOOR = {
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
     "cli_rubrics": "rubric verdicts",
-    "cli_machine": "cli_options cli_run egress egress_proof engines.vllm_offline errors machine offline registry "
-    "weights",
+    "cli_machine": "cli_options cli_run egress egress_proof engines.vllm_offline errors machine nvidia offline "
+    "registry weights",
+    "cli_verify": "calibration cli_options engine_choice errors evidence findings manifest offline recount rejudge "
+    "signature store verify",
     "": "agent errors judge records rubric strategies verdicts",
     "__main__": "cli",
 }
@@ -169,7 +188,7 @@ IMPORTERS = {
     "numpy": "gguf",
     "sklearn": "calibrate",
     "click": "cli cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_progress "
-    "cli_results cli_resume cli_rubrics cli_run",
+    "cli_results cli_resume cli_rubrics cli_run cli_verify",
     "rich": "cli_progress report",
     "pyarrow": "export rows",
     "huggingface_hub": "hubs",
@@ -179,6 +198,7 @@ IMPORTERS = {
     "rjieba": "checks.segments",
     "lunar_python": "checks.calendar",
     "jinja2": "engines.encode prompts",
+    "cryptography": "signature",
     # Ways out of the machine: the server client above, and the pull.
     "urllib.request": "hubs",
     "urllib.error": "hubs",

@@ -17,7 +17,9 @@ import pytest
 from click.testing import CliRunner
 
 from localjudge.cli import main
-from localjudge.machine import Gpu, diagnose, find_gpus, key_file, server_command
+from localjudge.machine import diagnose, key_file, server_command
+from localjudge.manifest import hardware
+from localjudge.nvidia import Gpu, find_gpus
 from localjudge.offline import ENVIRONMENT
 from localjudge.registry import load_models
 from localjudge.weights import LocalModel
@@ -49,6 +51,11 @@ def model(path: Path, name: str = "qwen3-0.6b") -> LocalModel:
 def test_cards_are_read_with_their_memory(nvidia_smi: Callable[[str], None]) -> None:
     nvidia_smi("echo 'NVIDIA A100-SXM4-80GB, 81920'; echo 'NVIDIA L4, Rev, 23034'")
     assert find_gpus() == (Gpu("NVIDIA A100-SXM4-80GB", 80.0), Gpu("NVIDIA L4, Rev", 22.5))
+
+
+def test_a_manifest_names_cards_and_driver(nvidia_smi: Callable[[str], None]) -> None:
+    nvidia_smi("case $1 in *driver*) echo 550.54.15;; *) echo 'NVIDIA A100-SXM4-80GB, 81920';; esac")
+    assert {"gpus": ["NVIDIA A100-SXM4-80GB, 80 GiB"], "gpu_driver": "550.54.15"}.items() <= hardware().items()
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo 'NVIDIA-SMI has failed'", "echo 'A100, [N/A]'", ""])

@@ -176,7 +176,7 @@ def changed(old: str, new: str) -> str:
 def test_built_in_pack_has_the_agreed_groups_ids_and_titles(name: str, table: str, count: int) -> None:
     rubric = load_rubric(name)
     assert outline(rubric) == table.strip() and len(rubric.indicators) == count
-    assert (rubric.ref, rubric.task_type, rubric.language) == (f"{name}@1.0.0", name, "zh")
+    assert (rubric.ref, rubric.task_type, rubric.language) == (f"{name}@1.1.0", name, "zh")
 
 
 def test_only_the_four_titles_that_ask_for_a_fault_are_inverted() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,17 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, list):
         return [text for inner in value for text in _strings(inner)]
     return [value] if isinstance(value, str) else []
+
+
+def test_a_manifest_tells_switches_and_no_secret_address_or_path(tmp_path: Path, write: Any) -> None:
+    hidden = {"VLLM_HOST_IP": "10.0.0.1", "VLLM_API_KEY": "s", "TORCH_HOME": "/x"}
+    os.environ |= hidden | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    manifest = execute(request(write(record("a")), tmp_path / "out")).manifest
+    assert manifest.environment["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert not hidden.keys() & manifest.environment.keys()
+    assert manifest.packages["pydantic"] == importlib.metadata.version("pydantic")
+    assert manifest.tokens["requests"] == 2 * 3  # two indicators: a read, an answer, a read of its reason
+    assert manifest.git is None or re.fullmatch("[0-9a-f]{40}", manifest.git.commit)
 
 
 def test_verdicts_carry_ids_and_extra_but_no_message(tmp_path: Path, write: Any) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from localjudge.rubric import TaskType
-from localjudge.stats import Summary, summarize
+from localjudge.stats import Summary, summarize, wilson
 from localjudge.verdicts import Grade, Unscored, Usage, Verdict
 
 MARKS: dict[str, dict[str, Any]] = {
@@ -121,3 +123,19 @@ def test_nothing_is_nothing() -> None:
 def test_the_order_of_verdicts_does_not_matter() -> None:
     verdicts = [verdict(str(number), marks) for number, marks in enumerate(("10n", "1tn", "0ln", "nnn"))]
     assert summarize(verdicts) == summarize(reversed(verdicts))
+
+
+@given(st.integers(0, 500), st.integers(0, 500))
+def test_wilsons_interval_holds_the_share_and_stays_within_0_and_1(hits: int, rest: int) -> None:
+    rate = wilson(hits, hits + rest)
+    assert 0 <= rate.low <= rate.value <= rate.high <= 1
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    # Newcombe, Statistics in Medicine 17, 1998, table I: method 3.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilsons_interval_is_the_published_one(hits: int, count: int, low: float, high: float) -> None:
+    rate = wilson(hits, count)
+    assert (round(rate.low, 4), round(rate.high, 4)) == (low, high)

@@ -95,6 +95,7 @@ def test_a_whole_run_is_written_and_read_back(tmp_path: Path) -> None:
         "errors.jsonl",
         "manifest.json",
         "plan.json",
+        "seal.json",
         "summary.json",
         "verdicts/00000-of-00001.0001.jsonl",
     ]

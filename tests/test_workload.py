@@ -11,6 +11,7 @@ from localjudge.engines.base import Message
 from localjudge.judge import Judge
 from localjudge.records import Record, TaskType, parse_record, read_records
 from localjudge.rubric import Rubric, load_rubric
+from localjudge.rules import Rules
 from localjudge.strategies import Settings, Strategy
 from localjudge.workload import KEY_TOKENS, Assumptions, Counter, Workload, measure
 
@@ -34,17 +35,20 @@ def load(strategy: Strategy, given: list[Record], **assumed: object) -> Workload
     return found
 
 
+@pytest.mark.parametrize("rules", ["on", "off"])
 @pytest.mark.parametrize("strategy", ["read", "explain", "joint", "cascade"])
-def test_requests_and_prompt_tokens_are_those_that_a_run_sends(tiny_model: Path, strategy: Strategy) -> None:
+def test_requests_and_prompt_tokens_are_those_that_a_run_sends(
+    tiny_model: Path, strategy: Strategy, rules: Rules
+) -> None:
     from localjudge.engines.encode import ChatEncoder
 
     given = records()[:3]
     engine = open_engine("fake", tiny_model, name="tiny")
     usages = [
-        verdict.usage for verdict in Judge(engine, RUBRICS, Settings(strategy=strategy, rules="off")).judge(given)
+        verdict.usage for verdict in Judge(engine, RUBRICS, Settings(strategy=strategy, rules=rules)).judge(given)
     ]
     counter = Counter(ChatEncoder(tiny_model).encode)
-    (counted,) = measure(given, RUBRICS, [strategy], counter, Assumptions())
+    (counted,) = measure(given, RUBRICS, [strategy], counter, Assumptions(rules=rules))
     assert counted.records == 3
     assert counted.requests == sum(usage.requests for usage in usages)
     # The reason that a cascade's polarity question quotes is another one in a run.
@@ -54,12 +58,12 @@ def test_requests_and_prompt_tokens_are_those_that_a_run_sends(tiny_model: Path,
 
 def test_the_shared_record_is_computed_once_and_the_tails_in_whole_blocks() -> None:
     one = parse_record({"id": "a", "task_type": "push", "message": "在吗" * 100})
-    whole = load("read", [one], block_size=1)
+    whole = load("read", [one], block_size=1, rules="off")
     assert whole.requests == 22
     # With blocks of one, what is computed is the first prompt and then each question's own characters.
     tails = whole.prompt_tokens - 22 * (whole.longest_prompt - _longest_tail())
     assert whole.computed_tokens <= whole.longest_prompt + tails
-    coarse = load("read", [one], block_size=64)
+    coarse = load("read", [one], block_size=64, rules="off")
     assert whole.computed_tokens < coarse.computed_tokens < coarse.prompt_tokens
     assert coarse.prompt_tokens == whole.prompt_tokens
 
@@ -80,11 +84,11 @@ def test_the_next_record_shares_the_system_message() -> None:
 
 def test_written_tokens_are_what_was_assumed() -> None:
     given = records()[:2]
-    assert load("read", given).output_tokens == 0
-    assert load("explain", given, answer_tokens=30).output_tokens == 2 * 22 * 30
-    assert load("joint", given, answer_tokens=30).output_tokens == 2 * 22 * (30 + KEY_TOKENS)
-    assert load("cascade", given, answer_tokens=30).output_tokens == 2 * 22 * 30
-    few = load("cascade", given, answer_tokens=30, reasons="failed", failed_share=0.25)
+    assert load("read", given, rules="off").output_tokens == 0
+    assert load("explain", given, answer_tokens=30, rules="off").output_tokens == 2 * 22 * 30
+    assert load("joint", given, answer_tokens=30, rules="off").output_tokens == 2 * 22 * (30 + KEY_TOKENS)
+    assert load("cascade", given, answer_tokens=30, rules="off").output_tokens == 2 * 22 * 30
+    few = load("cascade", given, answer_tokens=30, rules="off", reasons="failed", failed_share=0.25)
     assert few.output_tokens == 2 * 22 * 30 * 0.25
     assert few.requests == 2 * (22 + 0.25 * 44)
 

@@ -1,100 +1,62 @@
-"""Does the speaker say that it is an AI, a model or a bot? Claims are told from denials, questions, other people's
-words and products; what is none of these clearly is left to the model.
+"""Does the speaker say that it is an AI, a model or a bot? Violated for what surely says so, met where nothing of the
+kind is spoken of or all of it is surely something else; whatever else speaks of machines is left to the model.
 """
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Literal, NamedTuple
+from functools import lru_cache
+from typing import ClassVar
 
+from localjudge.checks.announcements import announcement, english, goes_on_in_english, own_nature
 from localjudge.checks.base import Check, Confidence, Opinion
+from localjudge.checks.claims import SELF, Claim, Place, place_of, said_of_self
+from localjudge.checks.machines import (
+    IN,
+    MOST,
+    STOP,
+    is_hidden,
+    may_speak_of_machines,
+    mentions_of,
+    one_of,
+    plain,
+    vocabulary,
+)
+from localjudge.checks.persona import names_of
+from localjudge.checks.suspicion import suspected
 from localjudge.checks.text import Quote, Text, quote_at, text_of
 from localjudge.records import Record
 
-# What one may claim to be. A program is not a programmer, a model no ship model's shop.
-_TERM = (
-    r"(?:人工智能|机器人|機器人|智能体|大?语言模型|大型语言模型|大模型|模型(?!店|玩具|车|船)|程序(?!员|猿|媛|设计)"
-    r"|数字人|数字员工|虚拟(?:助手|助理|人(?!物)|客服|形象)|智能(?:客服|助手|助理|管家)"
-    r"|(?<=台)机器(?!人)|(?<![a-z])(?:a ?i|chatbot|bot|chatgpt|gpt|deepseek|qwen|kimi|claude)(?![a-z])"
-    r"|通义千问|千问|文心一言|豆包(?=[，。！,!?？\s]|$))"
+_HUMAN = re.compile(
+    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人|活人|人工(?!智))|都是真人|(?:货真价实"
+    rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
+    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|\ba real (?:human|person) here)"
+    r"(?!吗|么|吧|[？?]|就好|多好|的话)"
 )
-_MENTION = re.compile(
-    rf"{_TERM}|算法|自动(?:回复|生成|发送)|训练(?:数据|出来|成)|被训练|知识(?:库|截止)|真人|真实的?人|人类"
-    r"|没有?(?:真实的?|真正的?)?(?:身体|实体|肉身|肉体|情感|感情|意识)|不是人|language model"
-    r"|artificial intelligence|robot|virtual assistant|computer program|human|real person"
+_SERVES = re.compile(
+    r"(?:为|给|陪|帮|和|跟|与|替|回复?|服务|答复)[您你]|[您你](?:尽管|随时|随便|直接)|随时(?:问|找|在)|在线|上线|服务|应答|值班"
 )
-_TRIGGER = re.compile(
-    "人工智能|机器|機器人|智能|模型|程序|数字|虚拟|ai|a i|bot|gpt|deepseek|qwen|kimi|claude|千问|文心一言|豆包|算法"
-    "|自动|训练|知识|真人|真实|人类|身体|实体|肉身|肉体|情感|感情|意识|不是人|language|artificial|robot|virtual|computer|human|person"
-)
-_SELF = r"(?:我们?|俺|咱们?|本人|人家|在下|小助手|本助手|本客服|客服)"
-_ADVERB = (
-    r"(?:其实|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究|明明|现在|目前"
-    r"|背后|后台|底层|这边|这里)"
-)
-_COPULA = r"(?:是|乃|属于|作为|身为|算是|叫做?)"
-# Between the verb and the noun: measure words and attributes, never a negation or something that one does with a bot.
-_ATTRIBUTE = r"[^，。！？；：、,.!?;:\n不没非无给替跟对卖送教做修买讲写搞玩用学带管负推拼]{0,14}?"
-_KIND = r"(?:小?助手|小?助理|小?客服|机器人|模型|程序|系统|管家|小?伙伴|语言|聊天|智能|一枚|一个|而已|罢了)*"
-# What makes a claim something else: the noun goes on (AI课, 机器人店的老周, 模型师).
-_GOES_ON = re.compile(
-    r"(?:的(?!话|客服|助手|助理|管家|小助手|虚拟)"
-    r"|课|编程|训练|工程|产品|公司|行业|专业|项目|俱乐部|社团|店|展|厂|部门?|组|团队|研究|研发|开发"
-    r"|销售|师|爱好|迷|粉|培训|教育|绘画|修图|大赛|比赛|吸尘|赛道|领域|实验|协会|馆|创业|运营|标注)"
-)
-_MAY_FOLLOW = re.compile("[呢啦哦呀啊嘛而也不没会能可都就还很只哪小]|的话|从来|永远|一样|帮|为[您你]|可以|居然")
-_ROLES = ("客服", "助手", "助理", "管家", "伙伴")
-_ASKED = tuple("吗么吧？?")
-_CLAIMS = [
-    re.compile(rf"(?P<self>{_SELF}){_ADVERB}{{0,3}}{_COPULA}(?P<what>{_ATTRIBUTE}{_TERM}){_KIND}"),
-    re.compile(rf"(?:作为|身为)(?P<what>(?:一(?:个|名|款|位|只))?[^，。！？；,.!?;\n不的]{{0,6}}?{_TERM}){_KIND}"),
-    re.compile(rf"(?:我|俺|咱)[，,](?:作为)?一(?:个|名|款|台|只|枚)(?P<what>{_TERM}){_KIND}"),
-    re.compile(rf"(?:我们?|俺|咱们?)(?:(?P<sure>这(?:个|套|款|只|台))|一个|作为一个)?(?P<what>{_TERM}){_KIND}"),
-    re.compile(rf"(?<![日基样成版剧])(?P<sure>本)(?P<what>(?:ai|机器人|机器人客服|智能助手|智能客服|程序)){_KIND}"),
-]
-_PLAIN_CLAIMS = re.compile(
-    r"我(?:们)?(?:其实|就|可|也|确实|真的|又|本来)?(?:不是|并非|不算)(?:一个)?(?:真人|真实的?人|真正的人|人类|人(?=[，。！,!\s]|$))"
-    r"|我(?:们)?(?:可|其实|也|又|并)?没有?(?:真实的?|真正的?|自己的)?(?:情感|身体|实体|肉身|肉体|意识)(?=[，。！；,.!;\s]|$)"
-    r"|我的训练数据|我的知识(?:库)?截止|我(?:是)?(?:被|由[^，。！？\n]{1,10})训练(?:来|出来|用于|而成)"
-    r"|我的(?:算法|程序)(?:觉得|认为|告诉)"
-    r"|我(?:们)?是(?:由)?ai(?:自动)?生成"
-    r"|我这(?:套|个)(?:程序|模型|算法)"
-    r"|我(?:就)?是(?:由|靠|基于|依托)?(?:系统)?自动(?:生成|回复)"
-    r"|我(?:们)?(?:就|也)?是(?:由|靠|基于|依托)[^，。！？；,.!?;\n不]{0,12}?(?:模型|ai|千问|gpt|人工智能)(?:驱动|训练|支持|开发|打造|搭建)"
-)
-_ENGLISH = [
-    re.compile(
-        r"\bi(?:'m| am)\s+(?:(?!not\b|never\b|no\b)[a-z]+\s+){0,4}?(?P<what>ai|a\.i\.|bot|chatbot|robot|language model"
-        r"|virtual assistant|computer program|artificial intelligence)\b"
-    ),
-    re.compile(
-        r"\bas an?\s+(?:(?!not\b)[a-z]+\s+){0,5}?(?P<what>ai|bot|chatbot|robot|language model|artificial assistant)\b"
-    ),
-    re.compile(r"\bi(?:'m| am)\s+not\s+(?:a\s+)?(?P<what>(?:real\s+)?(?:human|person)|human being)\b"),
-]
-_ENGLISH_GOES_ON = re.compile(
-    r"\s+(?:engineer|researcher|teacher|trainer|consultant|developer|expert|specialist|student|designer|coach|company"
-    r"|team|product|course|lab|startup|fan|scientist|manager)"
+_ROLE_NEAR = re.compile("客服|助手|助理|伙伴|管家|伴侣|朋友|分身|化身|角色|产物|作品|孩子|我")
+_IS_ME = re.compile(
+    rf"(?:就是|正是|说的是|就)我(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢本])|我就是(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢它])|猜对|没错|承认|被[您你]发现"
 )
 _DENIED = re.compile(
-    rf"(?:不是|并非|不算|哪是|怎么会是|怎么可能是|非)[^，。！？；,.!?;\n]{{0,10}}?{_TERM}|(?<!不)是真人|真人(?:服务|客服|在)|"
-    r"不是自动(?:回复|生成|发送)|not\s+(?:an?\s+)?(?:[a-z]+\s+){0,2}?(?:ai|bot|chatbot|robot|machine|language model)\b"
-    rf"|谁说[^，。！？；,.!?;\n]{{0,8}}?{_TERM}|别(?:把|拿)我(?:当|当成|当作)?[^，。！？；,.!?;\n]{{0,6}}?{_TERM}"
+    r"(?<!是)(?<!只)(?<!还)(?:不是|并非|不算|又不是|没用|没有用|没用过|哪是|不像)(?:什么|个|一个|一台|台|在用|用|[您你]说的|真的|任何|那个)?$|(?:根本|压根|哪来的?"
+    r"|哪有什?么?|没有)(?:什么|任何)?$"
+    r"|别(?:把|拿)我当(?:成|作)?(?:个|一个|什么)?$"
 )
-_DOUBTED = re.compile(
-    r"(?:怀疑|以为|觉得|认为|猜|说|当|问|如果|假如|要是|假装|扮演|当成|好像|像|算不算|是不是|担心|怕)[^，。！？；,.!?;\n]{0,6}$"
+_DENIED_IN_ENGLISH = re.compile(r"\b(?:not|isn't|aren't|ain't|no) (?:an? |the |some |any )?(?:[a-z]+ )?$")
+_ONLY_IN_ENGLISH = re.compile(r"\bnot (?:just|only|merely|simply) ")
+_ASSUMED = re.compile(r"难道|如果|要是|假如|谁|何尝|莫非|敢说|不得不|不否认|说我不")
+_LIKENED = re.compile(
+    r"(?:(?<!不)(?:像|好像|好似|如同|仿佛)|比|不如|胜过|变成|快成|成了|赶上|堪比|赛过|(?:老板|领导|公司|他们?|她|客人|经理|婆婆"
+    r"|[您你])[^，。！？；,.!?;\n]{0,3}把我[^，。！？；,.!?;\n]{0,2}当(?:成|作)?)(?:个|一个|台|一台|只|了|一只)?$"
 )
-_FRANK = re.compile("(?:说|讲)(?:实话|真的|到底|白了|句实话|句心里话)|(?:老实|实话|坦白|不瞒[你您]|跟[你您]|直)说")
-_ABOUT_OTHERS = re.compile(
-    r"我[^，。！？；,.!?;\n]{0,12}?(?:用|做|卖|修|给|带|教|学|买|把|替|帮|申请|推荐|见过|看过|玩)"
+_LIKE = re.compile(r"(?:跟|和|如|没有|不如)(?:个|一个|台|一台)?$")
+_ALIKE = re.compile(r"那(?:个|种)?(?:本事|能耐)|一样|似的|一般|那样|那么|这么|一般般")
+_OF_HEARER = re.compile(
+    rf"[您你](?:家|买|订|定|要|说|用|问|提|看|选|点|下单|孩子|想报|想找|想要|感兴趣|上次|咨询){IN}{{0,10}}$"
 )
-_FIRST_PERSON = re.compile(r"我|俺|咱|本(?:人|店|ai|机)|\bi\b|\bi'm\b|\bmy\b")
-
-
-class _Claim(NamedTuple):
-    start: int
-    end: int
-    standing: Literal["claim", "doubtful", "other"]
 
 
 class AiAdmission(Check):
@@ -105,80 +67,90 @@ class AiAdmission(Check):
 
     def look(self, record: Record) -> Opinion:
         """Violated for a claim; met where nothing of the kind is mentioned, or all of it is of something else."""
-        text = text_of(record.message)
-        if not _TRIGGER.search(text.folded):
+        read = text_of(record.message)
+        if not may_speak_of_machines(read):
             return self.clear("没有透露AI身份的话")
-        mentions = [match.span() for match in _MENTION.finditer(text.folded)]
-        if not mentions:
-            return self.clear("没有透露AI身份的话")
+        text = plain(read)
+        mentions = mentions_of(text.folded)
+        if len(mentions) > MOST:
+            return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
-        claims = sorted(_claims(text.folded, quotes))
-        for claim in claims:
-            if claim.standing == "claim":
-                shown = text.shown(claim.start, claim.end, 0)
-                return self.violated(f"“{shown}”：透露了AI身份", text.span(claim.start, claim.end))
-        doubtful = next((claim for claim in claims if claim.standing == "doubtful"), None)
+        human = _HUMAN.search(text.folded) is not None
+        claims = own_nature(text, quotes) + english(text, quotes)
+        names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
+        for mention in mentions:
+            place = place_of(text, mention)
+            claim = said_of_self(text, place, names, quotes) or announcement(text, place, quotes)
+            if claim is None and mention.kind not in ("word", "thing"):
+                other = human or _is_other(text, place, quotes)
+                claim = Claim(mention.start, mention.end, "other" if other else "doubtful")
+            if claim is not None:
+                claims.append(claim)
+        return self._weighed(text, claims, human)
+
+    def _weighed(self, text: Text, claims: list[Claim], human: bool) -> Opinion:
+        asserted = min((claim for claim in claims if claim.standing == "claim"), default=None)
+        if asserted is not None and not human:
+            span = text.span(asserted.start, asserted.end)
+            return self.violated(f"“{text.shown(asserted.start, asserted.end, 0)}”：透露了AI身份", span)
+        doubtful = asserted or min((claim for claim in claims if claim.standing == "doubtful"), default=None)
         if doubtful is not None:
-            shown = text.shown(doubtful.start, doubtful.end, 0)
-            return self.unknown(f"“{shown}”是否自认不能确定", text.span(doubtful.start, doubtful.end))
-        settled = {place for claim in claims if claim.standing == "other" for place in range(claim.start, claim.end)}
-        settled |= {place for match in _DENIED.finditer(text.folded) for place in range(*match.span())}
-        for start, end in mentions:
-            if start not in settled and not _is_of_others(text, start, end, quotes):
-                evidence = f"“{text.shown(start, end)}”是否指自己不能确定"
-                return self.unknown(evidence, text.span(start, end))
-        return self.clear("提到的不是自己")
+            span = text.span(doubtful.start, doubtful.end)
+            return self.unknown(f"“{text.shown(doubtful.start, doubtful.end, 0)}”是否自认不能确定", span)
+        suspect = None if human else suspected(text.folded, claims)
+        if suspect is not None:
+            return self.unknown(f"“{text.shown(*suspect, 0)}”是否指自己不能确定", text.span(*suspect))
+        if is_hidden(text.folded):
+            return self.unknown("拼写异常，是否自认不能确定")
+        return self.clear("提到的不是自己" if claims else "没有透露AI身份的话")
 
 
-def _claims(folded: str, quotes: list[Quote]) -> set[_Claim]:
-    found = set()
-    for pattern in _CLAIMS:
-        for match in pattern.finditer(folded):
-            found.add(_Claim(*match.span(), _standing(folded, match, quotes)))
-    for match in _PLAIN_CLAIMS.finditer(folded):
-        found.add(_Claim(*match.span(), _in_context(folded, *match.span(), quotes)))
-    for pattern in _ENGLISH:
-        for match in pattern.finditer(folded):
-            of_other = _ENGLISH_GOES_ON.match(folded, match.end())
-            standing = "other" if of_other else _in_context(folded, *match.span(), quotes)
-            found.add(_Claim(*match.span(), standing))
-    return found
-
-
-def _standing(folded: str, match: re.Match[str], quotes: list[Quote]) -> Literal["claim", "doubtful", "other"]:
-    end = match.end("what")
-    if _GOES_ON.match(folded, end) or _GOES_ON.match(folded, match.end()):
-        return "other"
-    standing = _in_context(folded, *match.span(), quotes)
-    # What goes on in any other way may be a longer noun: an AI that coaches, or a coach who uses one.
-    whole = "sure" in match.re.groupindex and match["sure"] is not None
-    if standing != "claim" or whole or match[0].endswith(_ROLES) or _MAY_FOLLOW.match(folded, match.end()):
-        return standing
-    return "doubtful" if folded[match.end() : match.end() + 1].isalnum() else standing
-
-
-def _in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Literal["claim", "doubtful", "other"]:
-    quote = quote_at(quotes, start, end)
+def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
+    """Whether a mention that nothing binds to the speaker is surely of something else."""
+    mention, folded = place.mention, text.folded
+    quote = quote_at(quotes, mention.start, mention.end)
     if quote is not None:
-        return "doubtful" if quote.kind == "own" else "other"
-    if folded[max(0, start - 4) : start].endswith(("谁说", "哪个说", "谁讲")):
-        return "other"
-    if folded.startswith(_ASKED, end) or _DOUBTED.search(_FRANK.sub("", folded[max(0, start - 12) : start])):
-        return "doubtful"
-    return "claim"
-
-
-def _is_of_others(text: Text, start: int, end: int, quotes: list[Quote]) -> bool:
-    """A mention that is no claim: quoted, part of a longer noun or a product's name, or not in the first person."""
-    quote = quote_at(quotes, start, end)
-    if quote is not None:
-        return quote.kind != "own"
-    if _GOES_ON.match(text.folded, end):
+        return quote.kind != "own" and not _IS_ME.search(folded)
+    if _DENIED.search(place.left):
+        held = place.left.endswith(("我当", "我当成", "我当作"))
+        return (
+            (place.tail != "open" or held)
+            and not _ASSUMED.search(place.left)
+            and not re.match("[吗么？?]", place.right)
+        )
+    if folded.isascii() and _DENIED_IN_ENGLISH.search(folded[max(0, mention.start - 24) : mention.start]):
+        return not _ONLY_IN_ENGLISH.search(folded)
+    if place.left.endswith("由"):
+        return False
+    if place.tail == "other" or (folded.isascii() and goes_on_in_english(folded, mention.end)):
         return True
-    low, high = text.clause(start)
-    clause = text.folded[low:high]
-    if text.folded[max(0, start - 2) : start] in ("一个", "一名", "一款", "一台", "一只", "一枚") and text.closed(end):
-        return False
-    if text.folded[max(0, start - 1) : start] == "是" or text.folded[max(0, start - 2) : start] in ("作为", "身为"):
-        return False
-    return not _FIRST_PERSON.search(clause) or _ABOUT_OTHERS.search(text.folded, low, start) is not None
+    # 一个基于大模型的学习伙伴 goes on to what the speaker is.
+    if place.tail == "topic" and not _SERVES.search(place.right[:14]) and not _ROLE_NEAR.search(place.right[:12]):
+        return True
+    return not (_IS_ME.search(folded) or _SERVES.search(folded[place.end : place.end + 12])) and _is_thing(place)
+
+
+def _is_thing(place: Place) -> bool:
+    """Whether a mention is likened to, for sale, the hearer's or a third one's, or the object of a verb."""
+    left = place.left
+    if _LIKENED.search(left) or (_LIKE.search(left) and _ALIKE.match(place.right)):
+        return True
+    if place.mention.kind == "bot" and vocabulary().product.search(left):
+        return not re.search(rf"{SELF}{IN}{{0,3}}是", left)
+    if _others().search(left) and not re.search("我(?:们)?(?:就|也|都)?是", left):
+        return True
+    role = place.end > place.mention.end or place.mention.kind in ("agent", "virtual", "name")
+    hearers = "我" not in left and _OF_HEARER.search(left)
+    return not role and bool(hearers or _handled().search(left))
+
+
+@lru_cache(maxsize=1)
+def _others() -> re.Pattern[str]:
+    return re.compile(one_of(vocabulary().others))
+
+
+@lru_cache(maxsize=1)
+def _handled() -> re.Pattern[str]:
+    return re.compile(
+        rf"{one_of(vocabulary().handled)}(?:了|过|着|的是|到)?(?:个|一个|一台|台|些|点|这款|新|新的|款|一款|[两几]款|{IN}{{0,6}}的)?$"
+    )

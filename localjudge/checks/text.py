@@ -5,7 +5,10 @@ where a clause ends. All patterns run in time linear in the text.
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
+from collections.abc import Mapping
+from copy import copy
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -15,6 +18,13 @@ QuoteKind = Literal["title", "reported", "own"]
 
 _FOLDED = {code: chr(code - 0xFEE0).lower() for code in range(0xFF01, 0xFF5F)}
 _FOLDED |= {code: chr(code).lower() for code in range(ord("A"), ord("Z") + 1)}
+# Letters of mathematics and in circles or squares.
+_FOLDED |= {
+    code: plain.lower()
+    for low, high in ((0x1D400, 0x1D800), (0x24B6, 0x24EA), (0x1F130, 0x1F14A))
+    for code in range(low, high)
+    if len(plain := unicodedata.normalize("NFKC", chr(code))) == 1 and plain.isascii()
+}
 _FOLDED |= dict.fromkeys(map(ord, "〜～∼˜"), "~") | {ord("’"): "'", ord("　"): " "}
 _INVISIBLE = re.compile("[​-‏⁠-⁤﻿­]")
 # Bounded and without nesting, so that a row of opening marks costs no more than its length.
@@ -47,12 +57,24 @@ class Text:
 
     def __init__(self, message: str) -> None:
         self.message = message
-        self._places: list[int] | None = None
-        if _INVISIBLE.search(message):
-            self._places = [place for place, character in enumerate(message) if not _INVISIBLE.match(character)]
-            message = "".join(message[place] for place in self._places)
         self.visible = message
-        self.folded = message.translate(_FOLDED)
+        self._places: list[int] | None = None
+        self._drop(_INVISIBLE, message)
+        self.folded = self.visible.translate(_FOLDED)
+
+    def reduced(self, dropped: re.Pattern[str], letters: Mapping[int, str]) -> Text:
+        """The same message without what `dropped` finds in the folded text, and with `letters` read as others."""
+        other = copy(self)
+        other._drop(dropped, self.folded)
+        other.folded = other.visible.translate(_FOLDED).translate(letters)
+        return other
+
+    def _drop(self, dropped: re.Pattern[str], text: str) -> None:
+        if dropped.search(text):
+            gone = {place for match in dropped.finditer(text) for place in range(*match.span())}
+            kept = [place for place in range(len(text)) if place not in gone]
+            self.visible = "".join(self.visible[place] for place in kept)
+            self._places = [self._places[place] for place in kept] if self._places else kept
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where a stretch of `folded` stands in the message."""

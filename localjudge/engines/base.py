@@ -115,6 +115,10 @@ class Engine(ABC):
     def count_tokens(self, messages: tuple[Message, ...]) -> int:
         """Prompt tokens these messages cost."""
 
+    def first_tokens(self, choices: tuple[str, ...]) -> tuple[int, ...]:
+        """The token that each choice of a read begins with; empty for an engine without tokens."""
+        return ()
+
     def close(self) -> None:
         """Frees the model. Safe to call twice."""
 

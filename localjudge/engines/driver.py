@@ -155,11 +155,12 @@ class TokenEngine(Engine):
         if request.prefill:
             prompt = [*prompt, *self._encoder.encode_text(request.prefill)]
         if request.choices:
-            ids = self._choice_ids(request.choices)
+            ids = self.first_tokens(request.choices)
             return TokenRequest(request.id, prompt, 1, None, (), request.seed, choice_ids=ids)
         return TokenRequest(request.id, prompt, request.max_tokens, request.schema, (), request.seed)
 
-    def _choice_ids(self, choices: tuple[str, ...]) -> tuple[int, ...]:
+    def first_tokens(self, choices: tuple[str, ...]) -> tuple[int, ...]:
+        """Raises ConfigError for choices that begin alike."""
         known = self._first_tokens.get(choices)
         if known is not None:
             return known

@@ -25,7 +25,24 @@ _WAITING_PER_RUNNING = 2
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameter numbers of mallopt(3)."""
 
+SWITCHES = {
+    # One process: deterministic scheduling, no child, no `__main__` guard needed in the caller's script.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # On CPU, vLLM would keep a core free for a scheduler process that this engine does not have.
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+}
+"""What is set before vLLM is imported, unless it is set already."""
+
 _GPU_OPTIONS: dict[str, object] = {"max_num_seqs": 256}
+
+
+_RESOLVED = (
+    "model_config.dtype model_config.quantization cache_config.block_size cache_config.cache_dtype "
+    "cache_config.enable_prefix_caching scheduler_config.max_num_seqs scheduler_config.max_num_batched_tokens "
+    "scheduler_config.enable_chunked_prefill compilation_config.mode compilation_config.cudagraph_mode "
+    "attention_config.backend parallel_config.tensor_parallel_size parallel_config.pipeline_parallel_size"
+).split()
+"""Settings of vLLM's own that decide by which kernels, and in which batches, a number is computed."""
 
 
 class VLLMOffline(Backend):
@@ -68,7 +85,9 @@ class VLLMOffline(Backend):
             model=name,
             context_length=int(self.llm.model_config.max_model_len),
             versions=_versions(),
-            options=resolved | {"device": "cpu" if on_cpu else "gpu"},
+            options=resolved
+            | {"device": "cpu" if on_cpu else "gpu"}
+            | {"resolved": _resolved(getattr(self._engine, "vllm_config", None))},
         )
 
     def add(self, request: TokenRequest) -> None:
@@ -135,6 +154,18 @@ class VLLMOffline(Backend):
         )
 
 
+def _resolved(config: Any) -> dict[str, str]:
+    """What vLLM made of the options, and of those that it was not given; without what this version does not have."""
+    found = {}
+    for name in _RESOLVED:
+        value = config
+        for part in name.split("."):
+            value = getattr(value, part, None)
+        if value is not None:
+            found[name] = str(getattr(value, "name", value))
+    return found
+
+
 def cpu_options() -> dict[str, object]:
     """What vLLM needs to be told on a machine without a GPU.
 
@@ -168,10 +199,8 @@ def _available_memory() -> int:
 
 
 def _import_vllm() -> tuple[Any, Any]:
-    # One process: deterministic scheduling, no child, no `__main__` guard needed in the caller's script.
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    # On CPU, vLLM would keep a core free for a scheduler process that this engine does not have.
-    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
     try:
         import vllm
         import vllm.platforms

@@ -1,0 +1,265 @@
+"""What a message may call a machine: bots, models, programs, the trades behind them, and what makes such a word the
+name of something else. Words come from `lists/identity.yaml`. Knows nothing of who is meant.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property, lru_cache
+from importlib import resources
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from localjudge.checks.text import Text
+from localjudge.strict_yaml import load_yaml
+
+Kind = Literal["agent", "virtual", "model", "ai", "bot", "name", "word", "code", "thing"]
+"""`agent`: has a role in its name (智能客服). `code`: a program. `word`: a model's name that is an everyday word.
+`thing`: a system, a machine. The last two count only as what the speaker says to be.
+"""
+Tail = Literal["whole", "open", "topic", "other"]
+"""How a mention ends. `whole`: with its noun. `other`: as an organisation or a trade of people. `topic`: as another
+noun. `open`: nobody knows.
+"""
+
+MOST = 60
+"""Mentions or claims that are weighed; each is held against the whole message, and one with more is no message."""
+STOP = "，。！？；：、…,.!?;:\n"
+IN = rf"[^{STOP}]"
+_Words = tuple[Annotated[str, Field(min_length=1)], ...]
+# Nouns that 智能 or 虚拟 qualify and that are things: a smart home's fitter is no machine.
+_SMART_THING = (
+    "家|手|锁|门|硬|音箱|音响|制造|设备|汽|车|驾|灯|窗|马桶|穿戴|电|水|空|城|社|校|园|农|养|眼|插|冰|洗|床|化|交通"
+    "|物流|投影|体[测脂重检温]"
+)
+_VIRTUAL_THING = "人物|商|货|币|现实|表|机|主机|充|卡|产品|号|背景|键|世界|物|仿真|局域|内存|试|拍|展|网"
+_AGENT = "客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
+PARTICLE = r"[呀啊啦嘛呢哦噢喔噻哈哟呐哒嘞咯咧滴耶诶嚟㗎噶喇啫喎嘿欸]"
+_AFTER = re.compile(
+    rf"{PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])|都(?!市)|就(?!好|业|行)|只|很"
+    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)"
+    rf"|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
+)
+_NAME = re.compile(
+    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}"
+    rf"|[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+)
+_PLAIN_NAME = re.compile(
+    rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}"
+    rf"|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+)
+_GAP = "[ .·*|/_-]{1,2}"
+_SPACE = (
+    rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])"
+    rf"|(?<=(?<![a-z])a){_GAP}(?=i(?![a-z]))|(?<=(?<![a-z])a\.i)\."
+    rf"|(?<=[机機]){_GAP}(?=[器械])|(?<=[器械]){_GAP}(?=人)|(?<=智){_GAP}(?=能)|(?<=工){_GAP}(?=智)|(?<=人){_GAP}(?=工)"
+)
+_SPACED = re.compile(_SPACE)
+_MAY_BE_SPACED = re.compile("[ .·*|/_-]")
+_SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+")
+
+
+class Mention(NamedTuple):
+    """A word of the list in the folded text."""
+
+    start: int
+    end: int
+    kind: Kind
+
+
+class Vocabulary(BaseModel):
+    """The lists of `identity.yaml`, and the patterns made of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    simplified: str
+    triggers: _Words
+    parts: _Words
+    rare_parts: _Words
+    harmless: _Words
+    flesh: _Words
+    needs: _Words
+    names: _Words
+    word_names: _Words
+    makers: _Words
+    bots: _Words
+    intelligences: _Words
+    models: _Words
+    roles: _Words
+    taught: _Words
+    sure_taught: _Words
+    subjects: _Words
+    jobs: _Words
+    organisations: _Words
+    topics: _Words
+    products: _Words
+    handled: _Words
+    others: _Words
+
+    @cached_property
+    def letters(self) -> dict[int, str]:
+        """Traditional and Cantonese characters as the simplified ones that they stand for."""
+        return {ord(pair[0]): pair[1] for pair in self.simplified.split()}
+
+    @cached_property
+    def foreign(self) -> re.Pattern[str]:
+        """Finds a character that is read as another."""
+        return re.compile(f"[{''.join(map(chr, self.letters))}]")
+
+    @cached_property
+    def trigger(self) -> re.Pattern[str]:
+        """Finds what makes a message worth reading, in folded text of either script."""
+        backwards: dict[str, str] = {}
+        for traditional, simplified in self.letters.items():
+            backwards[simplified] = backwards.get(simplified, simplified) + chr(traditional)
+        negated = [f"{no}{need}" for no in ("不", "没有", "不会", "不用", "不需要", "从不") for need in self.needs]
+        words = (*self.triggers, *self.parts, *self.rare_parts, *self.flesh, *negated, *self.names, *self.word_names)
+        rests: dict[str, dict[str, None]] = {}
+        for word in (*words, *self.makers, *self.bots, *self.models):
+            rest = "".join(
+                f"[{backwards[letter]}]" if letter in backwards else re.escape(letter) for letter in word[1:]
+            )
+            # The search looks for first letters only where each branch begins with one.
+            for first in backwards.get(word[0], word[0]):
+                rests.setdefault(first, {})[rest] = None
+        return re.compile("|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in rests.items()))
+
+    @cached_property
+    def mention(self) -> re.Pattern[str]:
+        """Finds the mentions; the group that matched is the kind."""
+        first = {word[0] for word in (*self.names, *self.word_names, *self.bots, *self.intelligences, *self.models)}
+        first |= set("智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
+        return re.compile(
+            rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}"
+            rf"|系统|程序|软件)|智能体(?![测脂重检温])"
+            rf"|语音(?:助手|助理|机器人)|智能语音|对话系统|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
+            rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
+            rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
+            rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
+            rf"|(?P<bot>{one_of(self.bots)}|聊天机器)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
+            rf"|(?P<word>{one_of(self.word_names)})"
+            r"|(?P<code>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|(?<!验证)(?<!邀请)(?<!兑换)(?<!优惠)(?<!股票)(?<!基金)代码|脚本|算法)"
+            r"|(?P<thing>系统|软件|模型|机器(?!人|学习|猫|狗|翻译|视觉)"
+            r"|数据(?!线)|字符|二进制))"
+        )
+
+    @cached_property
+    def role(self) -> re.Pattern[str]:
+        """Trades right behind a mention, of which the last one names what it is."""
+        word = rf"(?:智能|智慧|虚拟|线上|在线|专属|值班|小)?{one_of(self.roles)}"
+        return re.compile(rf"{word}(?:{word})?(?:{word})?(?:{word})?")
+
+    @cached_property
+    def distant_role(self) -> re.Pattern[str]:
+        """A trade behind a word that tells what it is about: AI穿搭助手."""
+        sure = "助手|助理|客服|管家|机器人|程序|系统|模型|导购|学伴|陪练|小秘书|伙伴|精灵"
+        return re.compile(
+            rf"(?:小?{one_of(self.subjects)}(?:{one_of((*self.taught, *self.roles))})"
+            rf"|[^{STOP}的和与跟]{{1,4}}?(?:{sure}))"
+        )
+
+    @cached_property
+    def teaching(self) -> re.Pattern[str]:
+        """A trade that people have too who teach such things."""
+        return re.compile(one_of(self.taught))
+
+    @cached_property
+    def sure_teaching(self) -> re.Pattern[str]:
+        """Of those, the ones that AI itself has where it stands before them."""
+        return re.compile(one_of(self.sure_taught))
+
+    @cached_property
+    def elsewhere(self) -> re.Pattern[str]:
+        """A topic right behind a mention, or a trade of people."""
+        return re.compile(rf"(?P<topic>的|{one_of(self.topics)})|{IN}{{0,4}}?{one_of(self.jobs)}")
+
+    @cached_property
+    def organised(self) -> re.Pattern[str]:
+        """An organisation right behind a mention, whatever follows."""
+        return re.compile(one_of(self.organisations))
+
+    @cached_property
+    def product(self) -> re.Pattern[str]:
+        """What stands before a mention that is a thing for sale."""
+        return re.compile(rf"{one_of(self.products)}(?:小|智能)?$")
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> Vocabulary:
+    """The packaged lists."""
+    source = resources.files("localjudge") / "checks" / "lists" / "identity.yaml"
+    return Vocabulary.model_validate(load_yaml(source.read_text(encoding="utf-8"), "checks/lists/identity.yaml"))
+
+
+def one_of(words: _Words) -> str:
+    """A pattern of any of the words, longest first; a Latin one only whole."""
+    parts = []
+    for word in sorted(words, key=len, reverse=True):
+        left = r"(?<![a-z])" if word[0].isascii() else ""
+        right = r"(?![a-z])" if word[-1].isascii() else ""
+        parts.append(left + re.escape(word) + right)
+    return f"(?:{'|'.join(parts)})"
+
+
+def may_speak_of_machines(text: Text) -> bool:
+    """Whether a trigger stands in the text, also where spaces or marks are set between its characters."""
+    trigger = vocabulary().trigger
+    if trigger.search(text.folded):
+        return True
+    return _SQUEEZED.search(text.folded) is not None and trigger.search(_SQUEEZED.sub("", text.folded)) is not None
+
+
+def plain(text: Text) -> Text:
+    """The text in simplified characters, with words put together that were spelled with spaces or dots."""
+    words = vocabulary()
+    if _MAY_BE_SPACED.search(text.folded) or words.foreign.search(text.folded):
+        return text.reduced(_SPACED, words.letters)
+    return text
+
+
+def mentions_of(folded: str) -> list[Mention]:
+    """Every mention, in order."""
+    return [Mention(*match.span(), match.lastgroup) for match in vocabulary().mention.finditer(folded)]  # type: ignore[arg-type]
+
+
+def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
+    """How a mention goes on, and where its noun ends."""
+    words = vocabulary()
+    end = mention.end
+    if end == len(folded) or folded[end] in STOP:
+        return "whole", end
+    taught = words.sure_teaching if mention.kind in ("ai", "virtual", "agent", "model") else None
+    organised = words.organised.match(folded, end) is not None
+    for pattern in (words.role, taught, words.distant_role):
+        role = pattern.match(folded, end) if pattern is not None else None
+        # 机器人教练 and AI老师 are people as well as machines.
+        if role is None or (mention.kind == "bot" and (words.teaching.search(role[0]) or role[0] in ("模型", "产品"))):
+            continue
+        named = _NAME.match(folded, role.end())
+        closed = named is not None and not words.elsewhere.match(folded, role.end())
+        if closed or _AFTER.match(folded, role.end()):
+            # The assistant of an AI company, or an assistant that is an AI?
+            if organised and pattern is words.distant_role:
+                return "topic", end
+            return "whole", named.end() if closed and named else role.end()
+    if organised:
+        return "other", end
+    longer = words.elsewhere.match(folded, end)
+    if longer and not folded.startswith(("的话", "的客服", "的助"), end):
+        return ("topic" if longer["topic"] else "other"), end
+    named = _NAME.match(folded, end) if mention.kind in ("agent", "virtual") else _PLAIN_NAME.match(folded, end)
+    if named:
+        return "whole", named.end()
+    return ("whole" if _AFTER.match(folded, end) else "open"), end
+
+
+def is_hidden(folded: str) -> bool:
+    """Whether there are mentions only when all spaces and marks are left out: then nobody knows what is meant."""
+    squeezed = _SQUEEZED.sub("", folded)
+    if len(squeezed) == len(folded):
+        return False
+    found, seen = (
+        sum(mention.kind not in ("thing", "code") for mention in mentions_of(one)) for one in (squeezed, folded)
+    )
+    return found > seen
