@@ -17,13 +17,16 @@ from localjudge.rubric import builtin_rubrics
 _CODES: dict[object, TaskType] = {0: "reply", 1: "push", "0": "reply", "1": "push", "reply": "reply", "push": "push"}
 
 
-def open_judge(model: str, engine: str = "auto") -> Judge:
+def open_judge(model: str, engine: str = "auto", *, allowed_hosts: tuple[str, ...] = ()) -> Judge:
     """A judge with both built-in rubrics on an engine of its own. `model` is a name in models.yaml or a folder.
+
+    From then on this process connects to this machine alone, and to `allowed_hosts`: name those that the rest of the
+    program needs.
 
     Raises UsageError, ConfigError or EngineError when it cannot be opened.
     """
     go_offline()
-    choice = EngineChoice.of(engine, {}, os.environ.get("LOCALJUDGE_SERVER_URL", ""))
+    choice = EngineChoice.of(engine, {}, os.environ.get("LOCALJUDGE_SERVER_URL", ""), allowed_hosts)
     return Judge(choice.open(choice.find_model(model)), builtin_rubrics())
 
 

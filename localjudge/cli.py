@@ -11,6 +11,7 @@ import click
 
 from localjudge.characters import spelled_out
 from localjudge.errors import LocalJudgeError
+from localjudge.quoting import without_text
 
 CONTEXT = {"auto_envvar_prefix": "LOCALJUDGE", "show_default": True, "help_option_names": ["-h", "--help"]}
 
@@ -42,7 +43,7 @@ _LAZY = {
     "exam": _Lazy("localjudge.cli_exam", "exam", "Examine a model on minimal pairs."),
     "export": _Lazy("localjudge.cli_export", "export", "Write a run's grades as Parquet, CSV or JSON lines."),
     "merge": _Lazy("localjudge.cli_export", "merge", "Write one file of all verdicts of a run."),
-    "models": _Lazy("localjudge.cli_models", "models", "Models: list, show, pull, verify."),
+    "models": _Lazy("localjudge.cli_models", "models", "Models: list, show, pull, verify, lock."),
     "plan": _Lazy("localjudge.cli_plan", "plan", "Estimate tokens, and time on a GPU, of judging a file."),
     "probe": _Lazy("localjudge.cli_probe", "probe", "Measure how far margins move with what shares the batch."),
     "replay": _Lazy("localjudge.cli_results", "replay", "Decide a cascade run anew with another --band; no model."),
@@ -83,8 +84,12 @@ class _LazyGroup(_OneLineErrors):
 
 @click.group(cls=_LazyGroup, context_settings=CONTEXT)
 @click.version_option(package_name="localjudge")
-def main() -> None:
+@click.option("--log-text", is_flag=True, help="Let messages about faulty records quote what stands in them.")
+@click.pass_context
+def main(context: click.Context, log_text: bool) -> None:
     """Judge Chinese customer-service messages with a model of your own, offline."""
+    if not log_text:
+        context.with_resource(without_text())
 
 
 def utf8_streams() -> None:

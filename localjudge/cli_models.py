@@ -1,4 +1,4 @@
-"""The `models` verbs of the command line: list, show, pull, verify. Data on stdout, progress on stderr.
+"""The `models` verbs of the command line: list, show, pull, verify, lock. Data on stdout, progress on stderr.
 
 Parses, calls, echoes. What went wrong leaves as a LocalJudgeError, for the main command to print.
 """
@@ -114,6 +114,16 @@ def verify_model(known: dict[str, ModelSpec], name_or_path: str, as_json: bool) 
             f"{folder / bad[0].file}: {bad[0].problem}" + (f" (and {len(bad) - 1} more)." if bad[1:] else "."),
             hint=f"Run: localjudge models pull --force {spec.name}" if spec else "",
         )
+
+
+@models.command("lock")
+@click.argument("names_or_paths", metavar="NAME|FOLDER...", nargs=-1, required=True)
+@click.pass_obj
+def lock_models(known: dict[str, ModelSpec], names_or_paths: tuple[str, ...]) -> None:
+    """Write the sha256 of every file of these models to models.lock; from then on a run refuses anything else."""
+    path, digests = weights.lock_models(names_or_paths, known)
+    _echo_table(list(digests.items()))
+    click.echo(f"locked in {path}", err=True)
 
 
 def _folder(name_or_path: str, known: dict[str, ModelSpec]) -> tuple[Path, ModelSpec | None]:

@@ -12,6 +12,7 @@ from localjudge.calibration import Calibration, choose_calibration
 from localjudge.decisions import Band
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import ConfigError, UsageError
+from localjudge.isolation import isolate
 from localjudge.prompts import Defences, Prompts
 from localjudge.records import TaskType
 from localjudge.registry import FORBIDDEN_ENGINE_OPTIONS
@@ -44,6 +45,7 @@ def engine_options(command: Command) -> Command:
         click.option("--gpu-memory-utilization", type=click.FloatRange(0.05, 1.0)),
         click.option("--server-url", default="", help="Address of a self-hosted vllm serve."),
         click.option("--allow-host", "allowed_hosts", multiple=True, help="A server host of yours off this machine."),
+        click.option("--isolate", is_flag=True, help="Judge without any network but loopback (Linux)."),
     )
 
 
@@ -84,7 +86,11 @@ def rubric_options(command: Command) -> Command:
 
 
 def engine_choice(options: dict[str, Any]) -> EngineChoice:
-    """What `engine_options` say. Raises UsageError."""
+    """What `engine_options` say; under --isolate, in a process that has no network from here on. Raises UsageError."""
+    if options.get("isolate"):
+        if options["server_url"]:
+            raise UsageError("an isolated process reaches no server.", hint="Leave out --isolate or --server-url.")
+        isolate()
     chosen = engine_arguments(options["engine_args"])
     for name in ("max_model_len", "tensor_parallel_size", "gpu_memory_utilization"):
         if options[name] is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from localjudge.egress import guard
 from localjudge.engines import choose_engine, open_engine
 from localjudge.engines.base import Engine
 from localjudge.errors import UsageError
@@ -29,10 +30,12 @@ class EngineChoice:
     def of(
         cls, wanted: str, options: Mapping[str, Any], server_url: str = "", allowed_hosts: tuple[str, ...] = ()
     ) -> EngineChoice:
-        """Checks the address, and takes the key from LOCALJUDGE_API_KEY. Raises UsageError for an address that is
-        neither on this machine nor allowed by name."""
+        """Checks the address, lets the allowed hosts through the guard, and takes the key from LOCALJUDGE_API_KEY.
+        Raises UsageError for an address that is neither on this machine nor allowed by name."""
         if server_url:
             check_local(server_url, allowed_hosts)
+        if allowed_hosts:
+            guard(allowed_hosts)
         return cls(wanted, dict(options), server_url, os.environ.get("LOCALJUDGE_API_KEY", ""))
 
     @property
@@ -59,8 +62,9 @@ class EngineChoice:
         return {**own, **self.options}
 
     def open(self, model: LocalModel | None) -> Engine:
-        """Opens the engine, with the options of the model's entry where they apply. Raises EngineError."""
-        return open_engine(
+        """Opens the engine, with the options of the model's entry where they apply. Raises EngineError, and ConfigError
+        when a file of the model was touched meanwhile."""
+        engine = open_engine(
             self.engine,
             model.path if model else None,
             name=model.spec.name if model else "fake",
@@ -68,3 +72,10 @@ class EngineChoice:
             server_url=self.server_url,
             api_key=self.api_key,
         )
+        try:
+            if model:
+                model.check_unchanged()
+        except BaseException:
+            engine.close()
+            raise
+        return engine

@@ -63,6 +63,12 @@ def diagnose(models: Mapping[str, ModelSpec]) -> Diagnosis:
     )
 
 
+def smallest_pulled(models: Mapping[str, ModelSpec]) -> str:
+    """Name of the smallest model that is on this machine; empty when there is none."""
+    here = [spec for spec in models.values() if pulled(spec)]
+    return min(here, key=lambda spec: spec.parameters).name if here else ""
+
+
 def server_command(model: LocalModel, *, host: str, port: int, options: Mapping[str, object]) -> list[str]:
     """The command that serves a model. Runs vLLM's module rather than its `vllm` script, which fails in CPU builds."""
     command = [

@@ -133,6 +133,9 @@ class Manifest(_Frozen):
     store: dict[str, float] = {}
     """What storing cost: seconds in the store, fsync calls, verdicts."""
     engine_reopened: int = 0
+    egress: dict[str, Any] = {}
+    """The guard: whether it was on, how many hosts were allowed, refused attempts by target; whether loopback was the
+    only network there was."""
     tokens: dict[str, int] = {}
     """Requests and tokens of the verdicts that this process stored."""
     label_token_ids: dict[str, int] = {}

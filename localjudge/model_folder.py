@@ -126,11 +126,17 @@ def digest_of(files: dict[str, CardFile]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 
+def stamp_of(folder: Path) -> str:
+    """Changes when a file of the model is added, removed or written to; reads no byte of them. Raises OSError."""
+    identities = [[name, *_identity(folder / name)] for name in files_of(folder)]
+    return hashlib.sha256(json.dumps(identities).encode()).hexdigest()
+
+
 class DigestMemory:
-    """Remembers sha256 by path, size, mtime and inode in one JSON file, so that large weights are read once.
+    """Remembers sha256 by path, size, inode and both times in one JSON file, so that large weights are read once.
 
     Only a memory: losing it, or an entry to a concurrent writer, costs time alone. It cannot tell a file changed by
-    somebody who restores size, time and inode; `models verify` therefore never asks it.
+    somebody who sets the clock back; `models verify` and `models lock` therefore never ask it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -196,7 +202,7 @@ def _size(path: Path) -> int:
 
 def _identity(path: Path) -> list[int]:
     stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_ctime_ns]
 
 
 def _refuse_stray_link(folder: Path, name: str) -> None:

@@ -1,12 +1,16 @@
-"""The environment of an offline process, set before anything heavy is imported. Knows no library, only its switches."""
+"""The environment of an offline process and its guard, set before anything heavy is imported. Knows no library, only
+its switches.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import sys
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from localjudge.egress import guard
 from localjudge.errors import UsageError
 
 ENVIRONMENT = {
@@ -25,14 +29,28 @@ ENVIRONMENT = {
 }
 """What every judging process runs under: no hub, no usage statistics, no plugins."""
 
-_DEFAULTS = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CONFIGURE_LOGGING": "1", "TQDM_DISABLE": "1"}
+_DEFAULTS = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_CONFIGURE_LOGGING": "1",
+    "TQDM_DISABLE": "1",
+    # Unasked, vLLM finds its own address by connecting to a public name server, and gloo by looking up the host's name.
+    "VLLM_HOST_IP": "127.0.0.1",
+    **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform.startswith("linux") else {}),
+}
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
+"""A proxy on loopback would be a way out that looks like none."""
 
 
 def go_offline() -> None:
-    """Sets the switches for this process and those it starts; call before importing an engine."""
+    """Sets the switches and the guard for this process and those it starts; call before importing an engine."""
     os.environ.update(ENVIRONMENT)
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    for name in _PROXIES:
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
+    guard()
 
 
 def check_local(url: str, allowed_hosts: Collection[str] = ()) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import reprlib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from localjudge.errors import InputError, UsageError
+from localjudge.quoting import quoted
 from localjudge.rows import Row, check_plain, file_label, open_rows
 from localjudge.rows import input_digest as input_digest
 
@@ -40,9 +40,6 @@ _LOCAL_TIME = re.compile(
     re.ASCII,
 )
 _UNIX_SECONDS = range(946_684_800, 4_102_444_800)  # 2000 to 2099: far enough from milliseconds to tell them apart
-
-_shown = reprlib.Repr()
-_shown.maxstring = _shown.maxother = 60
 
 
 class _Frozen(BaseModel):
@@ -81,7 +78,7 @@ class Record(_Frozen):
     def _task_type_is_known(cls, value: Any) -> TaskType:
         known = _TASK_TYPES.get(value) if type(value) in (str, int) else None
         if known is None:
-            raise InputError(f"unknown task_type {_shown.repr(value)}.", hint="Write reply (or 0) or push (or 1).")
+            raise InputError(f"unknown task_type {quoted(value)}.", hint="Write reply (or 0) or push (or 1).")
         return known
 
     @field_validator("dialogue_history", mode="before")
@@ -120,7 +117,7 @@ class Record(_Frozen):
             raise InputError(f"labels is {_kind(value)}.", hint='Write an object such as {"1.1": 1, "5.4": 0}.')
         for name, label in value.items():
             if type(label) is not int or label not in (0, 1):
-                problem = f"label {_shown.repr(name)} is {_shown.repr(label)}."
+                problem = f"label {quoted(name)} is {quoted(label)}."
                 raise InputError(problem, hint="Labels are 0 or 1; leave out the rest.")
         return value
 
@@ -264,7 +261,7 @@ def _clean_id(value: Any) -> str:
     if not value.strip() or len(value) > MAX_ID_LENGTH:
         raise InputError(f"id is {'blank' if not value.strip() else f'{len(value)} characters long'}.", hint=hint)
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
-        raise InputError(f"id {_shown.repr(value)} holds a control character.", hint=hint)
+        raise InputError(f"id {quoted(value)} holds a control character.", hint=hint)
     return value
 
 
@@ -280,7 +277,7 @@ def _turn(raw: Any, number: int) -> Turn:
         raise InputError(f"{where} has no role.", hint=hint)
     known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
     if known is None:
-        raise InputError(f"{where} has the unknown role {_shown.repr(role)}.", hint=hint)
+        raise InputError(f"{where} has the unknown role {quoted(role)}.", hint=hint)
     if not isinstance(content, str):
         raise InputError(f"{where} has no text: content is {_kind(content)}.", hint="Write content as a string.")
     if timestamp is not None and type(timestamp) not in (str, int):
@@ -299,7 +296,7 @@ def _moment(value: Any) -> datetime:
         return moment.replace(tzinfo=UTC8) if moment.tzinfo is None else moment.astimezone(UTC8)
     except (AttributeError, ValueError, OverflowError):
         raise InputError(
-            f"unparseable send_time {_shown.repr(value)}.",
+            f"unparseable send_time {quoted(value)}.",
             hint="Write 2026-02-14T08:30, 2026/2/14 08:30, 2026年2月14日 8点30分, or unix seconds or milliseconds.",
         ) from None
 
@@ -332,7 +329,7 @@ def _extra(data: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(given, dict):
         given = {"extra": given}
     if clash := given.keys() & unknown.keys():
-        problem = f"field {_shown.repr(min(clash))} stands both in extra and beside it."
+        problem = f"field {quoted(min(clash))} stands both in extra and beside it."
         raise InputError(problem, hint="Keep one of the two.")
     return given | unknown
 

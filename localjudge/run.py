@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 from localjudge.asked import observed
 from localjudge.checks import lists_digest
+from localjudge.egress import facts as egress_facts
 from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import EngineInfo
 from localjudge.errors import InputError, UsageError
+from localjudge.isolation import is_isolated
 from localjudge.labels import insist_on_labels
 from localjudge.manifest import (
     NEUTRAL_OPTIONS,
@@ -312,6 +314,7 @@ def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime
         rank=shard.rank,
         world_size=shard.world_size,
         records_before=checked.share,
+        egress=egress_facts() | {"isolated": is_isolated()},
     )
 
 

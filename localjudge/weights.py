@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from localjudge import model_folder, sources
 from localjudge.errors import ConfigError, EngineError, LocalJudgeError, StoreError
 from localjudge.model_folder import CARD, Card, DigestMemory
-from localjudge.registry import ModelSpec, PathSource, Source, find_model
+from localjudge.model_lock import Difference, find_lock, write_lock
+from localjudge.own_folder import entry_of
+from localjudge.registry import ModelSpec, Source, find_model
 from localjudge.sources import Report
 
 _BYTES_PER_BILLION = 2.1e9
@@ -36,6 +35,13 @@ class LocalModel:
     path: Path
     spec: ModelSpec
     digest: str
+    stamp: str = ""
+    """Of sizes, times and inodes when the digest was taken."""
+
+    def check_unchanged(self) -> None:
+        """Raises ConfigError when a file was touched since its digest was taken: what was loaded may be other bytes."""
+        if self.stamp and self.stamp != model_folder.stamp_of(self.path):
+            raise ConfigError(f"{self.path}: a file changed while the model was loaded.", hint="Start again.")
 
 
 @dataclass(frozen=True)
@@ -113,16 +119,20 @@ def pull_any(specs: Sequence[ModelSpec], *, report: Report) -> ModelSpec:
 def verify(folder: Path, spec: ModelSpec | None = None) -> list[FileCheck]:
     """Reads every file of a model afresh against its card, and against the pins of `spec` where they apply.
 
-    Raises ConfigError for a folder with neither a card nor pins to go by, and for one that is no sound model.
+    And against `models.lock`, where there is one. Raises ConfigError for a folder with nothing to go by, for a model
+    that the lock does not list, and for a folder that is no sound model.
     """
     model_folder.check_folder(folder)
     card = model_folder.read_card(folder)
     on_card = {name: file.sha256 for name, file in card.files.items()} if card else {}
     pins = spec.sha256 if spec and not (card and card.source.get("kind") == "wheels") else {}
-    if not on_card and not pins:
-        raise ConfigError(f"{folder}: nothing to verify against.", hint=f"Only pulled models have a {CARD}.")
+    lock = find_lock()
+    if not on_card and not pins and not lock:
+        hint = f"Only pulled models have a {CARD}; `localjudge models lock` makes a lock."
+        raise ConfigError(f"{folder}: nothing to verify against.", hint=hint)
     names = model_folder.files_of(folder)
-    actual = {name: file.sha256 for name, file in model_folder.hash_files(folder, names).items()}
+    files = model_folder.hash_files(folder, names)
+    actual = {name: file.sha256 for name, file in files.items()}
     checks = []
     for name in on_card | pins:
         both = [_compare(name, known[name], actual.get(name)) for known in (on_card, pins) if name in known]
@@ -130,6 +140,8 @@ def verify(folder: Path, spec: ModelSpec | None = None) -> list[FileCheck]:
     if card:
         strays = [name for name in names if name not in on_card]
         checks += [FileCheck(name, False, None, actual[name], "not on the card") for name in strays]
+    if lock:
+        checks = _with_lock(checks, lock.differences((spec or entry_of(folder)).name, files), names)
     return checks
 
 
@@ -137,8 +149,31 @@ def resolve(name_or_path: str, models: dict[str, ModelSpec]) -> LocalModel:
     """A registry name that is pulled, or a folder of weights, as a LocalModel.
 
     Raises ConfigError for an unknown name (with the nearest ones) or one that is not pulled, and naming the
-    file for a folder that is not a sound model.
+    file for a folder that is not a sound model, or not what `models.lock` says.
     """
+    folder, spec = _sound(name_or_path, models)
+    stamp = model_folder.stamp_of(folder)
+    files = DigestMemory(home() / "digests.json").hash_files(folder)
+    if lock := find_lock():
+        lock.check(spec.name, folder, files)
+    return LocalModel(path=folder, spec=spec, digest=model_folder.digest_of(files), stamp=stamp)
+
+
+def lock_models(names_or_paths: Sequence[str], models: dict[str, ModelSpec]) -> tuple[Path, dict[str, str]]:
+    """Reads every file of these models afresh and locks them to what they are. Returns the lock file, and the digest
+    of each model by its name.
+
+    Raises what `resolve` raises but for a mismatch, and StoreError when the lock file cannot be written.
+    """
+    read = {}
+    for name_or_path in names_or_paths:
+        folder, spec = _sound(name_or_path, models)
+        read[spec.name] = model_folder.hash_files(folder, model_folder.files_of(folder))
+    return write_lock(read), {name: model_folder.digest_of(files) for name, files in read.items()}
+
+
+def _sound(name_or_path: str, models: dict[str, ModelSpec]) -> tuple[Path, ModelSpec]:
+    """The folder of a model, checked, and its entry."""
     if name_or_path in models:
         spec = models[name_or_path]
         folder = pulled(spec)
@@ -151,9 +186,8 @@ def resolve(name_or_path: str, models: dict[str, ModelSpec]) -> LocalModel:
             find_model(name_or_path, models)
         folder = Path(name_or_path).expanduser().absolute()
         model_folder.check_folder(folder)
-        spec = _describe(folder)
-    files = DigestMemory(home() / "digests.json").hash_files(folder)
-    return LocalModel(path=folder, spec=spec, digest=model_folder.digest_of(files))
+        spec = entry_of(folder)
+    return folder, spec
 
 
 _NO_SOURCE_HINT = "A folder that holds the model's files goes as --model FOLDER, without any pull."
@@ -269,49 +303,18 @@ def _refuse_small_disk(models: Path, spec: ModelSpec) -> None:
         )
 
 
+def _with_lock(checks: list[FileCheck], differences: list[Difference], names: list[str]) -> list[FileCheck]:
+    """The checks with those of the lock, a line a file: what was good so far may differ from the lock."""
+    by_file = {name: FileCheck(name, True, None, None) for name in names} | {check.file: check for check in checks}
+    for found in differences:
+        if found.file not in by_file or by_file[found.file].ok:
+            by_file[found.file] = FileCheck(found.file, False, found.locked, found.actual, str(found))
+    return list(by_file.values())
+
+
 def _compare(name: str, expected: str, actual: str | None) -> FileCheck:
     if actual is None:
         return FileCheck(name, False, expected, None, "missing")
     if actual != expected:
         return FileCheck(name, False, expected, actual, f"sha256 is {actual}, expected {expected}")
     return FileCheck(name, True, expected, actual)
-
-
-def _describe(folder: Path) -> ModelSpec:
-    """The entry that models.yaml would have for a folder of the user's own."""
-    config = model_folder.read_json(folder / "config.json")
-    inner = config.get("text_config")
-    text_config: dict[str, Any] = inner if isinstance(inner, dict) else config
-    context = text_config.get("max_position_embeddings")
-    if not isinstance(context, int) or isinstance(context, bool) or context <= 0:
-        raise ConfigError(f"{folder / 'config.json'}: no max_position_embeddings, so the context length is unknown.")
-    dtype = config.get("dtype") or config.get("torch_dtype") or text_config.get("dtype")
-    gigabytes = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 1e9
-    name = _folder_name(folder)
-    return ModelSpec(
-        name=name,
-        title=name,
-        licence="not stated",
-        context_length=context,
-        thinking=_knows_thinking(folder),
-        parameters=max(gigabytes / (4 if dtype == "float32" else 2), 1e-6),
-        dtype=dtype if dtype in ("bfloat16", "float16", "float32") else "auto",
-        min_gpu_memory_gb=float(math.ceil(gigabytes * 1.2 + 2)),
-        sources=(PathSource(path=str(folder)),),
-    )
-
-
-def _folder_name(folder: Path) -> str:
-    name = folder.resolve().name
-    if folder.resolve().parent.name == "snapshots":
-        # In the Hugging Face cache the folder's own name is a commit; models--Qwen--Qwen3-8B stands two floors up.
-        name = folder.resolve().parent.parent.name.rpartition("--")[2] or name
-    return re.sub(r"[^\w.-]", "-", name, flags=re.ASCII).lstrip("_.-")[:128] or "model"
-
-
-def _knows_thinking(folder: Path) -> bool:
-    template = folder / "chat_template.jinja"
-    if template.is_file():
-        return "enable_thinking" in template.read_text(encoding="utf-8", errors="replace")
-    tokenizer = folder / "tokenizer_config.json"
-    return tokenizer.is_file() and "enable_thinking" in str(model_folder.read_json(tokenizer).get("chat_template", ""))

@@ -46,7 +46,7 @@ def test_records_come_from_stdin_and_leave_nothing_behind(tmp_path: Path) -> Non
     assert len((tmp_path / "out" / "verdicts" / "00000-of-00001.0001.jsonl").read_bytes().splitlines()) == 2
     bad = process("run", "-", *FAKE, "--out", "out2", cwd=tmp_path, stdin=line("甲") + line("乙", "chat"))
     assert bad.returncode == 3
-    assert ":2: record '乙': unknown task_type 'chat'" in bad.stderr.decode()
+    assert ":2: record '乙': unknown task_type (4 characters)" in bad.stderr.decode()
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import FAKE, ROOT, call, line, process
@@ -28,7 +29,7 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     "no object": (b'["message"]\n', "", "one JSON object"),
     "no message": (line("bad", message=...), "bad", "message is missing"),
     "empty message": (line("bad", message=""), "bad", "message is blank"),
-    "task type": (line("bad", "chat"), "bad", "unknown task_type 'chat'"),
+    "task type": (line("bad", "chat"), "bad", "unknown task_type (4 characters)"),
     "duplicate id": (line("good"), "good", "duplicate id"),
     "no role": (line("bad", dialogue_history=[{"content": "在吗"}]), "bad", "turn 1 has no role"),
     "send time": (line("bad", send_time="明天一早"), "bad", "unparseable send_time"),
@@ -63,6 +64,17 @@ def test_a_faulty_record_can_be_skipped_and_is_noted(tmp_path: Path, case: str) 
     assert problem.partition(" '")[0] in noted["problem"] or case == "no object"
     verdicts = (out / "verdicts" / "00000-of-00001.0001.jsonl").read_text(encoding="utf-8").splitlines()
     assert sorted(json.loads(text)["id"] for text in verdicts) == ["good", "other"]
+
+
+@pytest.mark.parametrize("fields", [{"send_time": "绝密时间"}, {"task_type": "绝密类型"}, {"labels": {"绝密标签": 5}}])
+def test_messages_quote_a_faulty_value_only_where_it_is_asked_for(tmp_path: Path, fields: dict[str, Any]) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("good") + line("bad", **({"task": fields.pop("task_type", "push")} | fields)))
+    for options, quoted in (((), False), (("--log-text",), True)):
+        out = tmp_path / f"out{quoted}"
+        result = call(*options, "run", path, *FAKE, "--out", out, "--on-bad-input", "skip")
+        assert ("绝密" in result.stderr) is quoted
+        assert ("绝密" in (out / "errors.jsonl").read_text(encoding="utf-8")) is quoted
 
 
 def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:

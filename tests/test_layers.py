@@ -21,11 +21,16 @@ GROUND = {
     "errors": "",
     "strict_yaml": "errors",
     "rows": "errors",
-    "records": "errors rows",
+    "quoting": "",
+    "records": "errors quoting rows",
     "rubric": "checks checks.base errors records strict_yaml",
     "registry": "errors strict_yaml",
     "gpus": "errors strict_yaml",
-    "offline": "errors",
+    "egress": "",
+    "guarded.sitecustomize": "egress",
+    "egress_trace": "egress",
+    "isolation": "errors",
+    "offline": "egress errors",
     "disk": "",
     "nvidia": "",
     "characters": "",
@@ -35,9 +40,11 @@ GROUND = {
     "hubs": "",
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
-    "weights": "errors model_folder registry sources",
+    "weights": "errors model_folder model_lock own_folder registry sources",
     "flags": "characters records",
     "verdicts": "checks.base flags records rubric",
+    "model_lock": "errors model_folder strict_yaml",
+    "own_folder": "errors model_folder registry",
     "calibration": "errors records rubric",
 }
 # Checks wing: pure functions of a record. A pack names them, so that it stands on the ground floor.
@@ -99,13 +106,13 @@ RUNS = {
     "work": "errors manifest stop store verdicts",
     "labels": "errors verdicts",
     "recovery": "engines.base errors flags judge records rubric strategies verdicts",
-    "engine_choice": "engines engines.base errors offline registry weights",
+    "engine_choice": "egress engines engines.base errors offline registry weights",
     "strictness": "errors",
     "probe": "calibration engine_choice engines.base errors manifest noise prompts records rubric strategies verdicts "
     "weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
-    "run": "asked checks engine_choice engines.base errors labels manifest marking noise probe prompts records "
-    "recovery rubric segments shards stats stop store stored strategies verdicts weights work",
+    "run": "asked checks egress engine_choice engines.base errors isolation labels manifest marking noise probe "
+    "prompts records recovery rubric segments shards stats stop store stored strategies verdicts weights work",
     "retry": "errors marking records rubric run stop store stored verdicts work",
     "findings": "",
     "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
@@ -132,11 +139,13 @@ READING = {
 # Front door.
 DOOR = {
     "machine": "nvidia offline registry weights",
+    "egress_proof": "egress egress_trace errors isolation planted",
+    "planted": "cli offline",
     "agent": "engine_choice errors judge offline records rubric",
     "cli": "characters cli_attack cli_calibrate cli_exam cli_export cli_machine cli_models cli_plan cli_probe "
-    "cli_results cli_resume cli_rubrics cli_run cli_verify errors",
-    "cli_options": "calibration decisions engine_choice errors prompts records registry rubric strategies strict_yaml "
-    "weights",
+    "cli_results cli_resume cli_rubrics cli_run cli_verify errors quoting",
+    "cli_options": "calibration decisions engine_choice errors isolation prompts records registry rubric strategies "
+    "strict_yaml weights",
     "cli_progress": "run work",
     "cli_results": "cli_options decisions errors marking noise report stats store stored",
     "cli_export": "cli_results export marking noise redact store weights",
@@ -153,7 +162,8 @@ DOOR = {
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
     "cli_rubrics": "rubric verdicts",
-    "cli_machine": "cli_options engines.vllm_offline machine nvidia offline registry weights",
+    "cli_machine": "cli_options cli_run egress egress_proof engines.vllm_offline errors machine nvidia offline "
+    "registry weights",
     "cli_verify": "calibration cli_options engine_choice errors evidence findings manifest offline recount rejudge "
     "signature store verify",
     "": "agent errors judge records rubric strategies verdicts",
@@ -207,7 +217,7 @@ IMPORTERS = {
     "urllib.request": "hubs",
     "urllib.error": "hubs",
     "http": "",
-    "socket": "",
+    "socket": "egress isolation planted",
     "requests": "",
     "aiohttp": "",
     "openai": "",
@@ -307,7 +317,8 @@ def test_every_module_can_be_read_without_a_heavy_library(module: str) -> None:
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     at_once = {name for node in tree.body for name in _names(node) if isinstance(node, ast.Import | ast.ImportFrom)}
     heavy = {name.partition(".")[0] for name in at_once} & (set(IMPORTERS) - LIGHT)
-    assert heavy <= ({"httpx", "urllib"} if module in ("engines.vllm_server", "hubs") else set())
+    allowed = {"engines.vllm_server": {"httpx"}, "hubs": {"urllib"}}
+    assert heavy - {"socket"} <= allowed.get(module, set())
 
 
 @pytest.mark.parametrize("arguments", [["-c", "import localjudge"], ["-m", "localjudge", "--help"]])

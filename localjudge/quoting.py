@@ -1,0 +1,29 @@
+"""How a fault speaks of a value of a record: to a program with the value in part, in logs by kind and length alone."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_hidden = False
+
+
+def quoted(value: object) -> str:
+    """The value, cut short; or, where text is hidden, what it is."""
+    if not _hidden:
+        return _short.repr(value)
+    return f"({len(value)} characters)" if isinstance(value, str) else f"({type(value).__name__})"
+
+
+@contextmanager
+def without_text() -> Iterator[None]:
+    """Hides values while it lasts, in the whole process."""
+    global _hidden
+    before, _hidden = _hidden, True
+    try:
+        yield
+    finally:
+        _hidden = before
