@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,9 @@ from localjudge.engine_choice import EngineChoice
 from localjudge.errors import ConfigError, UsageError
 from localjudge.nvidia import least_capability
 from localjudge.offline import go_offline
+from localjudge.ray_executor import RayChoice
 from localjudge.registry import demo_models, find_model, load_models
-from localjudge.run import RunRequest, RunResult
+from localjudge.run import LocalExecutor, OpenExecutor, RunRequest, RunResult, execute
 from localjudge.shards import Shard
 from localjudge.stop import GRACE
 from localjudge.strictness import strictest, with_strictness
@@ -89,6 +91,9 @@ def limit_options(command: Command) -> Command:
 @click.option("--dry-run", is_flag=True, help="Check everything with made-up scores; no model, nothing kept.")
 @click.option("--rank", type=click.IntRange(min=0), help="Which shard this is, from 0; default: the Slurm array's.")
 @click.option("--world-size", type=click.IntRange(min=1), help="How many shards share the run.")
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", help="What runs the engines.")
+@click.option("--workers", type=click.IntRange(min=1), help="Ray: how many engines; default: what fits.")
+@click.option("--ray-address", default="", metavar="HOST:PORT", help="Ray: a cluster that runs already.")
 @limit_options
 @_judging_options
 def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_run: bool, **options: Any) -> None:
@@ -134,13 +139,17 @@ def _judge_files(
     world_size: int | None = None,
     grace: float = GRACE,
     time_limit: float | None = None,
+    executor: str = "local",
+    workers: int | None = None,
+    ray_address: str = "",
     **asked: Any,
 ) -> None:
     go_offline()
+    open_executor = _executor(executor, workers, ray_address, asked["allowed_hosts"])
     shard = Shard.of(rank, world_size, {} if dry_run else os.environ)
     with _spooled(inputs) as paths, _output(out) as folder:
         request = build_request(paths, folder, asked, grace=grace, time_limit=time_limit, shard=shard, given=inputs)
-        result = shown(request, progress)
+        result = shown(request, progress, partial(execute, open_executor=open_executor))
         _echo(result, shard, dry_run=dry_run, kept=out is not None, as_json=as_json)
 
 
@@ -175,6 +184,14 @@ def _strict(choice: EngineChoice) -> EngineChoice:
     options = with_strictness(choice.options, strict)
     click.echo(f"reproducible: {strict.told}.", err=True)
     return replace(choice, options=options)
+
+
+def _executor(name: str, workers: int | None, address: str, allowed_hosts: tuple[str, ...]) -> OpenExecutor:
+    if name == "ray":
+        return RayChoice.of(address, workers, tuple(allowed_hosts)).open
+    if workers or address:
+        raise UsageError("--workers and --ray-address belong to --executor ray.")
+    return LocalExecutor
 
 
 @contextmanager

@@ -61,6 +61,13 @@ class EngineChoice:
         own = model.spec.vllm_options if model and self.engine == "vllm" else {}
         return {**own, **self.options}
 
+    def cards(self, model: LocalModel | None) -> int:
+        """GPUs that one engine takes where there are any; none for an engine that is not in its own process."""
+        if self.engine not in ("vllm", "hf"):
+            return 0
+        options = self.all_options(model)
+        return int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
+
     def open(self, model: LocalModel | None) -> Engine:
         """Opens the engine, with the options of the model's entry where they apply. Raises EngineError, and ConfigError
         when a file of the model was touched meanwhile."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from localjudge.errors import EngineError
 from localjudge.verdicts import MIN_LABEL_MASS, Unscored, Verdict
@@ -14,22 +15,32 @@ MOST = 0.9
 SHOWN = 3
 
 
-def insist_on_labels(verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+@dataclass
+class Reads:
+    """The reads looked at so far."""
+
+    count: int = 0
+    off: list[str] = field(default_factory=list)
+    """Those off the labels, as they are shown."""
+
+
+def insist_on_labels(verdicts: Iterable[Verdict], reads: Reads | None = None) -> Iterator[Verdict]:
     """Passes verdicts through. Raises EngineError after the first reads when nearly all of them were off the labels:
-    such a model has no opinion to read. The verdicts up to then have been passed on."""
-    reads, off = 0, []
+    such a model has no opinion to read. The verdicts up to then have been passed on. `reads`: those of an earlier call,
+    where the verdicts of one model come in several parts."""
+    reads = reads or Reads()
     for verdict in verdicts:
         yield verdict
-        if reads >= FIRST:
+        if reads.count >= FIRST:
             continue
         for name, mass, why in _reads(verdict):
-            reads += 1
+            reads.count += 1
             if why is Unscored.OFF_LABEL:
-                off.append(f"{verdict.id} {name} ({mass or 0:.3f})")
-        if reads >= FIRST and len(off) > MOST * reads:
+                reads.off.append(f"{verdict.id} {name} ({mass or 0:.3f})")
+        if reads.count >= FIRST and len(reads.off) > MOST * reads.count:
             raise EngineError(
-                f"{len(off)} of the first {reads} reads put less than {MIN_LABEL_MASS:g} of the probability on the "
-                f"labels, for example {', '.join(off[:SHOWN])}.",
+                f"{len(reads.off)} of the first {reads.count} reads put less than {MIN_LABEL_MASS:g} of the "
+                f"probability on the labels, for example {', '.join(reads.off[:SHOWN])}.",
                 hint="This model does not answer one-word questions: use --strategy explain.",
             )
 

@@ -146,6 +146,8 @@ class Manifest(_Frozen):
     """The checkout that the program ran from; None for an installed one."""
     noise_band: NoiseBand | None = None
     """What a probe of this model, these prompts and this setting found; None where there was none: not probed."""
+    executor: dict[str, Any] = {"name": "local"}
+    """What spread the work, and over how many workers; it decides no verdict."""
 
 
 class ShardProgress(_Frozen):

@@ -160,6 +160,8 @@ class ModelSpec(_Frozen):
     """Over all cards together."""
     tensor_parallel_size: Annotated[int, Field(ge=1)] = 1
     """On cards of 80 GB."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Engines that `--executor ray` opens; null means as many as its cards hold."""
     sampling: Sampling = Sampling()
     engine_options: dict[str, JsonValue] = {}
     sources: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)]

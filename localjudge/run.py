@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from localjudge.asked import observed
 from localjudge.checks import lists_digest
 from localjudge.egress import facts as egress_facts
 from localjudge.engine_choice import EngineChoice
-from localjudge.engines.base import EngineInfo
+from localjudge.engines.base import Engine, EngineInfo
 from localjudge.errors import InputError, UsageError
 from localjudge.isolation import is_isolated
 from localjudge.labels import insist_on_labels
@@ -138,7 +138,47 @@ def check_input(request: RunRequest) -> CheckedInput:
     return CheckedInput(good, tuple(refused), input_digest(request.inputs), share)
 
 
-def execute(request: RunRequest, on_progress: Callable[[Progress], None] = lambda _: None) -> RunResult:
+class Executor(Protocol):
+    """Engines that are open, and the way of putting them to work on a shard. Where it works decides no verdict."""
+
+    def do(self, work: Work) -> None:
+        """Judges what is not stored yet, to its end or to a stop. Raises what `Work.do` raises."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest says of the engines."""
+
+    def close(self) -> None:
+        """Closes the engines."""
+
+
+OpenExecutor = Callable[[RunRequest, Plan, Stored, Stop, int], Executor]
+"""Opens the engines, before anything is written, for so many records that are not stored yet. Raises EngineError,
+ConfigError or UsageError."""
+
+
+class LocalExecutor:
+    """One engine, in this process."""
+
+    def __init__(self, request: RunRequest, plan: Plan, stored: Stored, stop: Stop, left: int) -> None:
+        self._records = (record for record in records_of(request) if record.id not in stored)
+        self._request, self._plan, self._stop = request, plan, stop
+        self._judge = open_judge(request)
+
+    def do(self, work: Work) -> None:
+        work.do(insist_on_labels(self._judge.judge(self._stop.feed(self._records))))
+
+    def facts(self) -> dict[str, Any]:
+        return observed_of(self._request, self._plan, self._judge.engine) | {"engine_reopened": self._judge.reopened}
+
+    def close(self) -> None:
+        self._judge.close()
+
+
+def execute(
+    request: RunRequest,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    open_executor: OpenExecutor = LocalExecutor,
+) -> RunResult:
     """Does one shard of a run, from its start or from where it stopped. What is stored before an error stays stored.
 
     Raises InputError and ResumeError before anything is loaded or written; StoppedError when it was asked to stop;
@@ -149,7 +189,7 @@ def execute(request: RunRequest, on_progress: Callable[[Progress], None] = lambd
         stored = RunStore(request.out).stored(request.shard)
         if len(stored) >= checked.share:
             return _seal(request, plan, checked, len(stored))
-        return _judge(request, plan, checked, stored, stop, on_progress)
+        return _judge(request, plan, checked, stored, stop, on_progress, open_executor)
 
 
 def prepare(request: RunRequest) -> tuple[CheckedInput, Plan]:
@@ -222,29 +262,28 @@ def _judge(
     stored: Stored,
     stop: Stop,
     on_progress: Callable[[Progress], None],
+    open_executor: OpenExecutor,
 ) -> RunResult:
-    on_progress(Progress("loading", 0, checked.share - len(stored)))
+    left = checked.share - len(stored)
+    on_progress(Progress("loading", 0, left))
     started, clock = datetime.now(UTC), time.monotonic()
-    with closing(open_judge(request)) as judge:
+    with closing(open_executor(request, plan, stored, stop, left)) as executor:
         load_seconds = time.monotonic() - clock
         with closing(RunStore.create(request.out, plan, request.shard, **_kept(request))) as store:
             store.write_errors(_errors(checked))
             damage = tuple(store.quarantine(stored.damage))
             store.reopen_shard()
-            records = (record for record in records_of(request) if record.id not in stored)
             work = Work(store, stop, on_progress, total=checked.good, share=checked.share, before=len(stored))
-            work.do(insist_on_labels(judge.judge(stop.feed(records))))
+            executor.do(work)
+            facts = executor.facts()
             manifest = _manifest(plan, checked, request.shard, started).model_copy(
                 update={
                     "load_seconds": round(load_seconds, 3),
                     "judge_seconds": round(work.seconds, 3),
-                    "engine": engine_facts(judge.engine.info),
                     "records_before": len(stored),
-                    "store": work.cost(),
-                    "engine_reopened": judge.reopened,
                     "tokens": work.tokens,
-                    **observed(judge.engine, request.rubrics, request.settings),
-                    "noise_band": _noise_band(request, plan, judge.engine.info),
+                    **facts,
+                    "store": work.cost() | facts.get("store", {}),
                 }
             )
             summary = store.finish_shard(manifest, partial(summed, store))
@@ -316,6 +355,15 @@ def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime
         records_before=checked.share,
         egress=egress_facts() | {"isolated": is_isolated()},
     )
+
+
+def observed_of(request: RunRequest, plan: Plan, engine: Engine) -> dict[str, Any]:
+    """What a manifest says of an open engine, and of what it was asked."""
+    return {
+        "engine": engine_facts(engine.info),
+        **observed(engine, request.rubrics, request.settings),
+        "noise_band": _noise_band(request, plan, engine.info),
+    }
 
 
 def engine_facts(info: EngineInfo) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -147,9 +147,9 @@ class RunStore:
                 found.append(None)
         return found
 
-    def stored(self, shard: Shard | None = None) -> Stored:
-        """The verdicts there are now; of one shard's records, or of all. Raises StoreError."""
-        return Stored(self.folder / "verdicts", shard)
+    def stored(self, shard: Shard | None = None, *, but: Collection[str] = ()) -> Stored:
+        """The verdicts there are now, as `Stored` takes them: of one shard's records or of all. Raises StoreError."""
+        return Stored(self.folder / "verdicts", shard, but=but)
 
     def verdicts(self) -> Iterator[Verdict]:
         """Every judged record's verdict, once. Raises StoreError."""

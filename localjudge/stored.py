@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ _OFFSET_BITS = 48
 class Stored:
     """The verdicts of a folder of segments, as they were when this was made.
 
-    With a `shard`, only that shard's records are looked for. Raises StoreError for a folder that cannot be read.
+    With a `shard`, only that shard's records are looked for; with `but`, files of those names are passed over. Raises
+    StoreError for a folder that cannot be read.
     """
 
-    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+    def __init__(self, folder: Path, shard: Shard | None = None, *, but: Collection[str] = ()) -> None:
         self.damage: list[Damage] = []
         self.duplicates = 0
         """Lines beyond the first for their record."""
@@ -43,7 +44,7 @@ class Stored:
         try:
             for path in sorted(folder.glob("*.jsonl")):
                 writer = Shard.named(path.name)
-                if shard is None or writer is None or shard.meets(writer):
+                if path.name not in but and (shard is None or writer is None or shard.meets(writer)):
                     self._take(path, shard)
         except OSError as error:
             raise StoreError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error

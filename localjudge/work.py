@@ -59,13 +59,18 @@ class Work:
 
     def do(self, verdicts: Iterable[Verdict]) -> None:
         """Stores every verdict. Raises StoppedError, EngineError or StoreError, with what is stored told."""
+        self.follow((verdict.usage, self._store.append(verdict)) for verdict in self._stop.watch(verdicts))
+
+    def follow(self, steps: Iterable[tuple[Usage, tuple[str, ...]]]) -> None:
+        """Counts verdicts on their way: what each step cost, and the ids that came to be safe on disk with it. Raises
+        what `do` raises."""
         self._tell(())
         self._note("judging")
         state: Literal["done", "stopped", "failed"] = "failed"
         try:
-            for verdict in self._stop.watch(verdicts):
-                self._usage += verdict.usage
-                self._tell(self._store.append(verdict))
+            for usage, stored in steps:
+                self._usage += usage
+                self._tell(stored)
                 if time.monotonic() - self._noted >= NOTE_SECONDS:
                     self._note("judging")
             state = "stopped" if self._stop.asked else "done"
@@ -87,6 +92,11 @@ class Work:
     def tokens(self) -> dict[str, int]:
         """Requests and tokens of the verdicts so far."""
         return self._usage.model_dump()
+
+    @property
+    def left(self) -> int:
+        """Records of the share that have no verdict yet."""
+        return self._share - self._before - self.judged
 
     def cost(self) -> dict[str, float]:
         """What storing cost so far."""

@@ -17,7 +17,7 @@ from localjudge.errors import LocalJudgeError
 from localjudge.export import write_merged
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric, load_rubric
-from localjudge.run import RunRequest, execute
+from localjudge.run import LocalExecutor, OpenExecutor, RunRequest, execute
 from localjudge.segments import Line, read_segment
 from localjudge.shards import Shard
 from localjudge.store import RunStore
@@ -71,7 +71,12 @@ def unbroken(records: Path, folder: Path) -> bytes:
 class Writer:
     """One shard at work in a forked process, which tells every id at the moment it is acknowledged."""
 
-    def __init__(self, request: RunRequest, before: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        before: Callable[[], None] = lambda: None,
+        open_executor: OpenExecutor = LocalExecutor,
+    ) -> None:
         self.request = request
         self.acknowledged: list[str] = []
         self.code: int | None = None
@@ -79,7 +84,7 @@ class Writer:
         self._pipe, inner = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            os._exit(_work(request, inner, before))
+            os._exit(_work(request, inner, before, open_executor))
         os.close(inner)
         os.set_blocking(self._pipe, False)
 
@@ -127,14 +132,14 @@ class Writer:
             self.acknowledged += [line.decode("utf-8") for line in lines]
 
 
-def _work(request: RunRequest, pipe: int, before: Callable[[], None]) -> int:
+def _work(request: RunRequest, pipe: int, before: Callable[[], None], open_executor: OpenExecutor) -> int:
     def tell(progress: Progress) -> None:
         if progress.stored:
             os.write(pipe, "".join(f"{name}\n" for name in progress.stored).encode("utf-8"))
 
     try:
         before()
-        execute(request, tell)
+        execute(request, tell, open_executor)
     except LocalJudgeError as error:
         os.write(2, f"{error}\n".encode()) if os.environ.get("TORTURE_LOUD") else None
         return error.exit_code

@@ -113,6 +113,8 @@ RUNS = {
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
     "run": "asked checks egress engine_choice engines.base errors isolation labels manifest marking noise probe "
     "prompts records recovery rubric segments shards stats stop store stored strategies verdicts weights work",
+    "worker": "errors labels manifest offline records recovery run store stored verdicts",
+    "ray_executor": "errors manifest offline run stop stored work worker",
     "retry": "errors marking records rubric run stop store stored verdicts work",
     "findings": "",
     "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
@@ -149,8 +151,8 @@ DOOR = {
     "cli_progress": "run work",
     "cli_results": "cli_options decisions errors marking noise report stats store stored",
     "cli_export": "cli_results export marking noise redact store weights",
-    "cli_run": "characters cli_options cli_progress cli_results engine_choice errors nvidia offline registry run "
-    "shards stop strictness weights",
+    "cli_run": "characters cli_options cli_progress cli_results engine_choice errors nvidia offline ray_executor "
+    "registry run shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
     "strategies strictness weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
@@ -198,7 +200,7 @@ IMPORTERS = {
     "outlines_core": "",
     "httpx": "engines.vllm_server",
     "tokenizers": "engines.encode",
-    "ray": "",
+    "ray": "ray_executor",
     "numpy": "gguf",
     "sklearn": "calibrate",
     "click": "cli cli_attack cli_calibrate cli_exam cli_export cli_machine cli_models cli_options cli_plan cli_probe "
