@@ -53,7 +53,8 @@ CHECKS = {
     "checks.suspicion": "checks.claims checks.machines",
     "checks.identity": "checks.announcements checks.base checks.claims checks.machines checks.persona checks.suspicion "
     "checks.text records",
-    "checks.festivals": "checks.base checks.calendar checks.text records",
+    "checks.greetings": "checks.calendar checks.text records",
+    "checks.festivals": "checks.base checks.calendar checks.greetings checks.text records",
     "checks.manner": "checks.base checks.persona checks.text records",
     "checks.history": "checks.base checks.text records",
     "checks.user": "checks.base checks.persona checks.text records",

@@ -1,5 +1,5 @@
-"""Words that do not fit: forbidden by the persona's age and gender, or outdated. Decides what the lists and the standing
-of a word make certain, and leaves the rest to the model.
+"""Words that do not fit: forbidden by the persona's age and gender, or outdated. Decides what the lists and a word's
+standing make certain, and leaves the rest to the model.
 """
 
 from __future__ import annotations
