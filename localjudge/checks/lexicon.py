@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from functools import cached_property, lru_cache
 from importlib import resources
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -64,6 +64,22 @@ class WordList(_Frozen):
         return self
 
 
+class Counting(NamedTuple):
+    """A list, and whether it is certain that it counts for the persona."""
+
+    words: WordList
+    certain: bool
+
+
+class Search(NamedTuple):
+    """The lists that may count for one persona."""
+
+    pattern: re.Pattern[str] | None
+    """Finds every candidate in folded text, longest first; a Latin word only whole, and not in a model number."""
+    owners: dict[str, tuple[Counting, ...]]
+    """Folded word, particle or mark -> the lists that name it."""
+
+
 class Lexicon(_Frozen):
     """Lists that are searched together, and what segmentation alone does not know of their words."""
 
@@ -76,14 +92,32 @@ class Lexicon(_Frozen):
     """Words that begin a new clause without a mark before it."""
     places: Words = ()
 
+    def search(self, persona: Persona) -> Search:
+        """What to look for in the words of a persona."""
+        found = self._by_persona.get(persona)
+        if found is None:
+            holding = {place: entry.when.holds(persona) for place, entry in enumerate(self.lists)}
+            counts = tuple((place, holds) for place, holds in holding.items() if holds is not False)
+            found = self._by_lists.get(counts) or self._made(counts)
+            self._by_lists[counts] = self._by_persona[persona] = found
+        return found
+
     @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        """Finds every candidate in folded text, longest first; a Latin word only whole, and not in a model number."""
-        words = {word for entry in self.lists for word in (*entry.words, *entry.particles)}
-        parts = [_whole(folded(word)) for word in sorted(words, key=len, reverse=True)]
-        if any(entry.marks for entry in self.lists):
-            parts.append("~~*")
-        return re.compile("|".join(parts))
+    def _by_persona(self) -> dict[Persona, Search]:
+        return {}
+
+    @cached_property
+    def _by_lists(self) -> dict[tuple[tuple[int, bool | None], ...], Search]:
+        return {}
+
+    def _made(self, counts: tuple[tuple[int, bool | None], ...]) -> Search:
+        owners: dict[str, tuple[Counting, ...]] = {}
+        for place, holds in counts:
+            entry = self.lists[place]
+            for word in map(folded, (*entry.words, *entry.particles, *entry.marks)):
+                owners[word] = (*owners.get(word, ()), Counting(entry, certain=holds is True))
+        parts = [_whole(word) if word != "~" else "~~*" for word in sorted(owners, key=len, reverse=True)]
+        return Search(re.compile("|".join(parts)) if parts else None, owners)
 
     @cached_property
     def harmless(self) -> re.Pattern[str] | None:
@@ -91,15 +125,6 @@ class Lexicon(_Frozen):
         words = {folded(word) for group in (*self.legitimate.values(), self.either) for word in group}
         longest = sorted(words, key=len, reverse=True)
         return re.compile("|".join(map(re.escape, longest))) if longest else None
-
-    @cached_property
-    def owners(self) -> dict[str, tuple[WordList, ...]]:
-        """Folded word, particle or mark -> the lists that name it."""
-        owners: dict[str, tuple[WordList, ...]] = {}
-        for entry in self.lists:
-            for word in (*entry.words, *entry.particles, *entry.marks):
-                owners[folded(word)] = (*owners.get(folded(word), ()), entry)
-        return owners
 
     @cached_property
     def particles(self) -> frozenset[str]:

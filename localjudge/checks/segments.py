@@ -18,10 +18,6 @@ class Segments:
         """Whether a stretch is a word of its own."""
         return (start, end) in self._words
 
-    def crosses(self, start: int, end: int) -> bool:
-        """Whether a word reaches over either end of a stretch."""
-        return any(low < start < high or low < end < high for low, high in self._words)
-
     def ends_word(self, end: int) -> bool:
         """Whether a word of the dictionary of two characters or more, such as 好呀, ends here."""
         found = self._at.get(end - 1)

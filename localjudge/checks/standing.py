@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from localjudge.checks.lexicon import Lexicon, Place, WordList, folded
+from localjudge.checks.lexicon import Counting, Lexicon, Place, folded
 from localjudge.checks.persona import Persona, names_of
 from localjudge.checks.segments import Segments
 from localjudge.checks.text import Text, quote_at
@@ -47,30 +47,31 @@ class Hit(NamedTuple):
     end: int
     standing: Standing
     """`word`: it is one. `doubtful`: quoted by the speaker himself, or of a segmentation that nobody knows."""
-    lists: tuple[WordList, ...]
+    lists: tuple[Counting, ...]
     """Those that may count for the persona, at this place."""
 
 
 def hits(text: Text, record: Record, lexicon: Lexicon, persona: Persona) -> Iterator[Hit]:
     """Every word of a list that counts, or may count, for the persona, as far as the sender speaks it, in order."""
-    matches = [
-        (match, lists) for match in lexicon.pattern.finditer(text.folded) if (lists := _lists(match, lexicon, persona))
-    ]
+    pattern, owners = lexicon.search(persona)
+    matches = list(pattern.finditer(text.folded)) if pattern else []
     if not matches:
         return
     reading = _Reading(text, lexicon)
     quotes = text.quotes(record)
     silent = {place for match in _ADDRESS.finditer(text.folded) for place in range(*match.span())}
-    silent |= _names(text, record, [match[0] for match, _ in matches])
-    for match, lists in matches:
+    silent |= _names(text, record, [match[0] for match in matches])
+    for match in matches:
         start, end = match.span()
         quote = quote_at(quotes, start, end)
         if (quote and quote.kind != "own") or (start in silent and end - 1 in silent):
             continue
-        here = tuple(entry for entry in lists if reading.is_at(entry.at, start, end))
+        named = owners["~" if match[0][0] == "~" else match[0]]
+        here = tuple(entry for entry in named if reading.is_at(entry.words.at, start, end))
         standing = reading.standing(match) if here else None
-        if standing is not None:
-            yield Hit(start, end, "doubtful" if quote else standing, here)
+        if standing is None or (all(entry.words.found == "unknown" for entry in here) and reading.in_word(start, end)):
+            continue
+        yield Hit(start, end, "doubtful" if quote else standing, here)
 
 
 class _Reading:
@@ -106,11 +107,18 @@ class _Reading:
         longer = self._longer.get(start) or self._longer.get(end - 1)
         if longer is not None and longer[1] - longer[0] > end - start:
             return self._in_longer(start, end, longer)
-        return self._particle(start, end) if match[0] in self._lexicon.particles else self._word(start, end)
+        if match[0] in self._lexicon.particles:
+            return self._particle(start, end)
+        return "word" if match[0].isascii() else self._word(start, end)
+
+    def in_word(self, start: int, end: int) -> bool:
+        """Whether a stretch is a part of a longer word of the segmenter's dictionary."""
+        return self._segments.inside(start, end)
 
     def _in_longer(self, start: int, end: int, longer: tuple[int, int]) -> Standing | None:
-        # A longer reading of two characters falls where segmentation ties its other one to a neighbour: 呢|子女.
-        if longer[1] - longer[0] == 2 and self._segments.alone(start, end) and self._segments.crosses(*longer):
+        # A longer reading of two characters falls where the dictionary ties its other one to a neighbour: 呢|子女.
+        tied = self._segments.crosses_place(longer[0]) or self._segments.crosses_place(longer[1])
+        if longer[1] - longer[0] == 2 and tied and self._segments.alone(start, end):
             return "word"
         if self._folded[slice(*longer)] not in self._lexicon.either:
             return None
@@ -124,8 +132,6 @@ class _Reading:
             if high - end > 20:
                 break
             high += 1
-        if self._segments.inside(start, end) and not self._segments.ends_word(end):
-            return None
         opens = self._opens(low)
         if opens and high - low > 1 and self._folded[low] != "哦":
             # 呀呀，啦啦：a name, a cry or a song.
@@ -156,11 +162,6 @@ class _Reading:
 
     def _opener(self, place: int) -> bool:
         return self._folded.startswith(self._lexicon.openers, place)
-
-
-def _lists(match: re.Match[str], lexicon: Lexicon, persona: Persona) -> tuple[WordList, ...]:
-    word = "~" if match[0][0] == "~" else match[0]
-    return tuple(entry for entry in lexicon.owners[word] if entry.when.holds(persona) is not False)
 
 
 def _mark(folded_text: str, start: int, end: int, places: tuple[str, ...]) -> Standing | None:

@@ -39,9 +39,9 @@ class ForbiddenWords(Check):
         text = text_of(record.message)
         doubt: Hit | None = None
         for hit in hits(text, record, self._lexicon, persona):
-            for entry in hit.lists:
-                if hit.standing == "word" and entry.found == "violated" and entry.when.holds(persona):
-                    evidence = f"“{text.shown(hit.start, hit.end)}”：{entry.name}"
+            for words, certain in hit.lists:
+                if certain and hit.standing == "word" and words.found == "violated":
+                    evidence = f"“{text.shown(hit.start, hit.end)}”：{words.name}"
                     return self.violated(evidence, text.span(hit.start, hit.end))
             doubt = doubt or hit
         if doubt is not None:
