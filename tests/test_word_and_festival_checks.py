@@ -134,7 +134,7 @@ def test_a_doubtful_mention_beside_a_greeting_of_the_same_festival_says_nothing_
 )
 def test_a_hostile_row_is_read_to_its_end(unit: str) -> None:
     record = parse_record(
-        {"id": "r", "task_type": "push", "message": unit * 8000, "agent_profile": {"性别": "男", "年龄": 50}}
+        {"id": "r", "task_type": "push", "message": unit * 2000, "agent_profile": {"性别": "男", "年龄": 50}}
         | {"send_time": "2026-09-01"}
     )
     for check in (ForbiddenWords(), FestivalGreeting()):

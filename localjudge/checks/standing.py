@@ -35,6 +35,7 @@ _SOFT = "吗吧啊嘛哈么"
 _JOINS = "·•-/&_"
 _SENTENCE_END = "。！？!?\n"
 _ADDRESSING = "，,！!~ "
+_ASKING = ("怎么样", "怎样", "如何", "什么", "多少", "哪里", "怎么办", "是谁", "几点")
 _PRONOUNS = "你我您他她它咱这那们"
 # An ordinary word that loses its first character to a listed one leaves more than these behind.
 _LEFT_OVER = "了的啊吧呀们哦呢啦哈"
@@ -116,10 +117,13 @@ class _Reading:
         return self._segments.inside(start, end)
 
     def _in_longer(self, start: int, end: int, longer: tuple[int, int]) -> Standing | None:
-        # A longer reading of two characters falls where the dictionary ties its other one to a neighbour: 呢|子女.
-        tied = self._segments.crosses_place(longer[0]) or self._segments.crosses_place(longer[1])
-        if longer[1] - longer[0] == 2 and tied and self._segments.alone(start, end):
-            return "word"
+        # A longer reading of two characters falls where the dictionary ties its other one to a neighbour: 资料|呢. Behind
+        # the particle, only a question makes that sure: 怎么样呢|子女, but 呢料|到了.
+        if longer[1] - longer[0] == 2 and self._segments.alone(start, end):
+            if self._segments.crosses_place(longer[0]):
+                return "word"
+            if self._segments.crosses_place(longer[1]):
+                return "word" if self._folded.endswith(_ASKING, 0, start) else "doubtful"
         if self._folded[slice(*longer)] not in self._lexicon.either:
             return None
         return "doubtful" if self._ends_clause(end) or self._opener(end) else None
