@@ -117,8 +117,8 @@ class _Reading:
         return self._segments.inside(start, end)
 
     def _in_longer(self, start: int, end: int, longer: tuple[int, int]) -> Standing | None:
-        # A longer reading of two characters falls where the dictionary ties its other one to a neighbour: 资料|呢. Behind
-        # the particle, only a question makes that sure: 怎么样呢|子女, but 呢料|到了.
+        # A longer reading of two characters falls where the dictionary ties its other one to a neighbour: 资料|呢.
+        # Behind the particle, only a question makes that sure: 怎么样呢|子女, but 呢料|到了.
         if longer[1] - longer[0] == 2 and self._segments.alone(start, end):
             if self._segments.crosses_place(longer[0]):
                 return "word"
