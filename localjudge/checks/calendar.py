@@ -81,10 +81,20 @@ def _dates(festival: Festival, year: int) -> tuple[date, ...]:
 
 def _lunar(year: int, month: int, day: int) -> date:
     """A day of a month that is no leap month: festivals have none of their own in those."""
-    from lunar_python import Lunar
+    return _months(year)[month] + timedelta(days=day - 1)
 
-    solar = Lunar.fromYmd(year, month, day).getSolar()
-    return date(solar.getYear(), solar.getMonth(), solar.getDay())
+
+@lru_cache(maxsize=512)
+def _months(year: int) -> dict[int, date]:
+    """The first days of a lunar year's months, without the leap month: the library reckons a year at a time."""
+    from lunar_python import LunarYear, Solar
+
+    firsts = {}
+    for month in LunarYear.fromYear(year).getMonthsInYear():
+        if month.getMonth() > 0:
+            solar = Solar.fromJulianDay(month.getFirstJulianDay())
+            firsts[month.getMonth()] = date(solar.getYear(), solar.getMonth(), solar.getDay())
+    return firsts
 
 
 def _qingming(year: int) -> date:

@@ -48,6 +48,16 @@ def persona_of(profile: dict[str, Any] | str) -> Persona:
     )
 
 
+def in_years(persona: Persona, low: int | None, high: int | None) -> bool | None:
+    """Whether the persona's age lies in a range, for every age that the profile allows; None where they differ."""
+    if persona.age is None:
+        return None
+    above = low is None or persona.age[0] >= low, low is None or persona.age[1] >= low
+    below = high is None or persona.age[0] <= high, high is None or persona.age[1] <= high
+    answers = {above[0] and below[0], above[1] and below[1]}
+    return answers.pop() if len(answers) == 1 else None
+
+
 def names_of(profile: dict[str, Any] | str) -> list[str]:
     """The names that a profile gives."""
     if isinstance(profile, str):

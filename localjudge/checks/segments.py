@@ -18,23 +18,31 @@ class Segments:
         """Whether a stretch is a word of its own."""
         return (start, end) in self._words
 
-    def crosses(self, start: int, end: int) -> bool:
-        """Whether a word reaches over either end of a stretch."""
-        return any(low < start < high or low < end < high for low, high in self._words)
-
     def ends_word(self, end: int) -> bool:
         """Whether a word of the dictionary of two characters or more, such as 好呀, ends here."""
-        return any(high == end and high - low > 1 for low, high in self._dictionary)
+        found = self._at.get(end - 1)
+        return found is not None and found[1] == end
+
+    def inside(self, start: int, end: int) -> bool:
+        """Whether a longer word of the dictionary holds a stretch."""
+        found = self._at.get(start)
+        return found is not None and found[0] <= start and end <= found[1] and found != (start, end)
+
+    def crosses_place(self, place: int) -> bool:
+        """Whether a word of the dictionary reaches over a place."""
+        found = self._at.get(place)
+        return found is not None and found[0] < place
 
     @cached_property
     def _words(self) -> frozenset[tuple[int, int]]:
-        return self._cut(guess=True)
+        return frozenset(self._cut(guess=True))
 
     @cached_property
-    def _dictionary(self) -> frozenset[tuple[int, int]]:
-        return self._cut(guess=False)
+    def _at(self) -> dict[int, tuple[int, int]]:
+        """Each place in a word of the dictionary of two characters or more, with that word."""
+        return {place: word for word in self._cut(guess=False) if word[1] - word[0] > 1 for place in range(*word)}
 
-    def _cut(self, *, guess: bool) -> frozenset[tuple[int, int]]:
+    def _cut(self, *, guess: bool) -> list[tuple[int, int]]:
         import rjieba
 
         places = []
@@ -42,4 +50,4 @@ class Segments:
         for word in rjieba.cut(self._text, guess):
             places.append((place, place + len(word)))
             place += len(word)
-        return frozenset(places)
+        return places
