@@ -85,7 +85,9 @@ def probe(
         raise UsageError("the fake engine has no margins to probe.", hint="Give --engine vllm, hf or server.")
     packs = rubrics(rubric_names, "")
     source = records or demo_file()
-    asked = questions(_read(source, packs, limit), packs, orders, calibration(calibration_name, model, orders))
+    asked = questions(
+        _read(source, packs, limit), packs, orders, calibration(calibration_name, model, orders, Settings().defences)
+    )
     settings, notes = _settings(choice, choice.all_options(model), wanted)
     found: list[Probe] = []
     first: Answers | None = None

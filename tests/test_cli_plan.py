@@ -23,7 +23,7 @@ def plan(*arguments: str | Path) -> dict[str, Any]:
 
 
 def test_a_model_that_is_not_here_is_planned_from_characters_and_says_so() -> None:
-    found = plan(*EXAMPLES, "--model", "qwen3-8b")
+    found = plan(*EXAMPLES, "--model", "qwen3-8b", "--rules", "off")
     assert (found["estimate"], found["records"], found["tokens"]) == (True, 24, "guessed from characters")
     assert found["architecture"] == {"layers": 36, "attention_heads": 32, "kv_heads": 8, "head_dim": 128}
     assert set(found["per_record"]) == {"read", "cascade", "explain", "joint"}
