@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import click
 
-from localjudge.run import RunRequest, RunResult, execute
+from localjudge.intake import RunRequest
+from localjudge.run import RunResult, execute
 from localjudge.work import Progress
 
 PLAIN_SECONDS = 10.0

@@ -32,11 +32,12 @@ from localjudge.cli_progress import shown
 from localjudge.cli_results import echo_summary
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import ConfigError, UsageError
+from localjudge.intake import RunRequest
 from localjudge.nvidia import least_capability
 from localjudge.offline import go_offline
 from localjudge.ray_executor import RayChoice
 from localjudge.registry import demo_models, find_model, load_models
-from localjudge.run import LocalExecutor, OpenExecutor, RunRequest, RunResult, execute
+from localjudge.run import LocalExecutor, OpenExecutor, RunResult, execute
 from localjudge.shards import Shard
 from localjudge.stop import GRACE
 from localjudge.strictness import strictest, with_strictness

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from localjudge.errors import ConfigError, EngineError, LocalJudgeError, UsageError
+from localjudge.intake import RunRequest
 from localjudge.manifest import Plan
 from localjudge.offline import check_local, go_offline
-from localjudge.run import RunRequest
 from localjudge.stop import GraceOver, Stop
 from localjudge.stored import Stored
 from localjudge.work import Work

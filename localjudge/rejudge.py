@@ -18,9 +18,10 @@ from localjudge.engine_choice import EngineChoice
 from localjudge.engines.vllm_offline import SWITCHES
 from localjudge.evidence import Evidence
 from localjudge.findings import Findings, differences, shown
+from localjudge.intake import CheckedInput, RunRequest, make_plan
 from localjudge.manifest import Plan, environment, hardware, packages
 from localjudge.recount import Source
-from localjudge.run import CheckedInput, RunRequest, make_plan, open_judge
+from localjudge.run import open_judge
 from localjudge.stats import Rate, wilson
 from localjudge.strategies import Settings, Strategy
 from localjudge.verdicts import Grade, Unscored, Verdict

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 
 from localjudge.errors import ResumeError
+from localjudge.intake import RunRequest, prepare, records_of
 from localjudge.marking import summed
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric
-from localjudge.run import RunRequest, RunResult, open_judge, prepare, records_of
+from localjudge.run import RunResult, open_judge
 from localjudge.stop import Stop
 from localjudge.store import RunStore
 from localjudge.stored import Stored

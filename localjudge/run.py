@@ -2,81 +2,41 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from localjudge.asked import observed
-from localjudge.checks import lists_digest
 from localjudge.egress import facts as egress_facts
-from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Engine, EngineInfo
-from localjudge.errors import InputError, UsageError
+from localjudge.intake import CheckedInput, RunRequest, prepare, records_of
 from localjudge.isolation import is_isolated
 from localjudge.labels import insist_on_labels
 from localjudge.manifest import (
-    NEUTRAL_OPTIONS,
     Manifest,
-    ModelPlan,
     Plan,
-    RubricPlan,
     checkout,
-    digest_of,
     environment,
     hardware,
-    own_version,
     packages,
 )
 from localjudge.marking import summed
 from localjudge.noise import NoiseBand
 from localjudge.probe import find_band
-from localjudge.prompts import Prompts
-from localjudge.records import BadRecord, IdLedger, Record, TaskType, input_digest, read_records
+from localjudge.records import BadRecord
 from localjudge.recovery import SteadyJudge
-from localjudge.rubric import Rubric
 from localjudge.segments import Damage
 from localjudge.shards import Shard
 from localjudge.stats import Summary
-from localjudge.stop import GRACE, Stop
+from localjudge.stop import Stop
 from localjudge.store import RunStore
 from localjudge.stored import Stored
-from localjudge.strategies import Settings
-from localjudge.verdicts import answer_schema, joint_schema
-from localjudge.weights import LocalModel
 from localjudge.work import Progress, Work
-
-BAD_RECORDS_SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What a run was asked to do. `model` may be None for the fake engine alone, which then counts characters."""
-
-    inputs: tuple[Path, ...]
-    out: Path
-    rubrics: dict[TaskType, Rubric]
-    model: LocalModel | None
-    engine: EngineChoice = field(default_factory=EngineChoice)
-    settings: Settings = field(default_factory=Settings)
-    limit: int | None = None
-    on_bad_input: Literal["skip", "fail"] = "fail"
-    default_task_type: TaskType | None = None
-    labels: Mapping[Path, str] = field(default_factory=dict)
-    """How faults name an input, where its path would mean nothing to the reader."""
-    shard: Shard = field(default_factory=Shard)
-    grace: float = GRACE
-    time_limit: float | None = None
-    """Seconds, as `Stop` takes them."""
-    probes: Path | None = None
-    """Where probes lie; a band found for the setting that is opened goes into the manifest."""
-    command: Mapping[str, Any] | None = None
-    """How the command line asked for this, kept in the run folder for `retry`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,48 +54,6 @@ class RunResult:
     judged: int
     damage: tuple[Damage, ...] = ()
     """Damaged lines met for the first time; their records were judged again."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedInput:
-    """The input after its first reading."""
-
-    good: int
-    refused: tuple[BadRecord, ...]
-    digest: str
-    share: int = 0
-    """Those of the good ones that are this shard's."""
-
-
-def check_input(request: RunRequest) -> CheckedInput:
-    """Reads the whole input once, before any model loads.
-
-    Raises InputError, naming every place up to a bound, for faulty records under `on_bad_input="fail"`; and when no
-    record is left to judge.
-    """
-    good, share, refused = 0, 0, []
-    for entry in _entries(request):
-        if isinstance(entry, BadRecord):
-            refused.append(entry)
-        elif entry.task_type not in request.rubrics:
-            raise InputError(
-                f"record {entry.id}: no rubric for task type {entry.task_type}.",
-                hint=f"Add --rubric with a pack for {entry.task_type}.",
-            )
-        elif request.limit is None or good < request.limit:
-            good += 1
-            share += request.shard.holds(entry.id)
-    if refused and request.on_bad_input == "fail":
-        lines = [str(bad.error()) for bad in refused[:BAD_RECORDS_SHOWN]]
-        if len(refused) > BAD_RECORDS_SHOWN:
-            lines.append(f"... and {len(refused) - BAD_RECORDS_SHOWN} more.")
-        lines.append(
-            f"{len(refused)} faulty, {good} good; nothing was judged. --on-bad-input skip judges the good ones."
-        )
-        raise InputError("\n".join(lines))
-    if not good:
-        raise InputError("no record to judge in " + ", ".join(path.name for path in request.inputs) + ".")
-    return CheckedInput(good, tuple(refused), input_digest(request.inputs), share)
 
 
 class Executor(Protocol):
@@ -190,69 +108,6 @@ def execute(
         if len(stored) >= checked.share:
             return _seal(request, plan, checked, len(stored))
         return _judge(request, plan, checked, stored, stop, on_progress, open_executor)
-
-
-def prepare(request: RunRequest) -> tuple[CheckedInput, Plan]:
-    """Checks folder, input and options against each other. Raises InputError, ResumeError or UsageError."""
-    held = RunStore.check_folder(request.out)
-    checked = check_input(request)
-    _check_thinking(request)
-    plan = make_plan(request, checked)
-    if held:
-        RunStore.open(request.out).check_plan(plan)
-    return checked, plan
-
-
-def records_of(request: RunRequest) -> Iterator[Record]:
-    """The shard's records, streamed."""
-    good = (entry for entry in _entries(request) if isinstance(entry, Record))
-    return (record for record in itertools.islice(good, request.limit) if request.shard.holds(record.id))
-
-
-def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
-    """The plan of a run, before any of it is done."""
-    settings = request.settings
-    options = request.engine.all_options(request.model)
-    schemas = {rubric.ref: [answer_schema(), joint_schema(rubric)] for rubric in request.rubrics.values()}
-    return Plan(
-        localjudge=own_version(),
-        rubrics={
-            task_type: RubricPlan(
-                ref=rubric.ref, digest=rubric.digest, indicators=tuple(entry.id for entry in rubric.indicators)
-            )
-            for task_type, rubric in request.rubrics.items()
-        },
-        model=ModelPlan(
-            name=request.model.spec.name if request.model else "fake",
-            digest=request.model.digest if request.model else "",
-        ),
-        engine=request.engine.engine,
-        engine_options={name: value for name, value in options.items() if name not in NEUTRAL_OPTIONS},
-        strategy=settings.strategy,
-        thinking_budget=settings.thinking_budget,
-        doubt_budget=settings.doubt_budget,
-        reasons=settings.reasons,
-        orders=settings.orders,
-        band=settings.band,
-        calibration=settings.calibration.digest if settings.calibration else "",
-        keep_thinking=settings.keep_thinking,
-        rules=settings.rules,
-        defences=settings.defences,
-        lists_digest=lists_digest(),
-        seed=settings.seed,
-        prompt_digest=Prompts(settings.defences).digest,
-        schema_digest=digest_of(schemas),
-        input_digest=checked.digest,
-        limit=request.limit,
-        on_bad_input=request.on_bad_input,
-    )
-
-
-def _entries(request: RunRequest) -> Iterator[Record | BadRecord]:
-    seen = IdLedger()
-    for path in request.inputs:
-        label = request.labels.get(path)
-        yield from read_records(path, default_task_type=request.default_task_type, seen=seen, label=label)
 
 
 def _judge(
@@ -323,17 +178,6 @@ def _kept(request: RunRequest) -> dict[str, Any]:
 
 def _errors(checked: CheckedInput) -> Iterator[dict[str, str | None]]:
     return ({"where": bad.where, "id": bad.id, "problem": bad.problem} for bad in checked.refused)
-
-
-def _check_thinking(request: RunRequest) -> None:
-    settings = request.settings
-    asked = settings.thinking_budget is not None or settings.doubt_budget is not None
-    if not asked or request.model is None:
-        return
-    if not request.model.spec.thinking:
-        raise UsageError(
-            f"model {request.model.spec.name} has no thinking mode.", hint="Use --thinking off, or a Qwen3 model."
-        )
 
 
 def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime) -> Manifest:

@@ -12,12 +12,13 @@ from itertools import islice
 from typing import Any
 
 from localjudge.errors import EngineError, LocalJudgeError, StoreError
+from localjudge.intake import RunRequest, records_of
 from localjudge.labels import Reads, insist_on_labels
 from localjudge.manifest import Plan
 from localjudge.offline import go_offline
 from localjudge.records import Record
 from localjudge.recovery import SteadyJudge
-from localjudge.run import RunRequest, observed_of, open_judge, records_of
+from localjudge.run import observed_of, open_judge
 from localjudge.store import RunStore
 from localjudge.stored import Stored
 from localjudge.verdicts import Usage

@@ -19,10 +19,10 @@ from bench_setting import example_records, forget, open_bench_engine, print_figu
 
 from localjudge.engines.driver import TokenEngine, TokenRequest
 from localjudge.engines.vllm_offline import VLLMOffline
+from localjudge.intake import CheckedInput, RunRequest, make_plan
 from localjudge.judge import Judge
 from localjudge.records import Record
 from localjudge.rubric import builtin_rubrics
-from localjudge.run import CheckedInput, RunRequest, make_plan
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
 

@@ -28,9 +28,10 @@ from typing import Any
 from bench_setting import EXAMPLES, print_figures, tiny_model
 
 from localjudge.engine_choice import EngineChoice
+from localjudge.intake import RunRequest
 from localjudge.offline import go_offline
 from localjudge.rubric import builtin_rubrics
-from localjudge.run import RunRequest, RunResult, execute
+from localjudge.run import RunResult, execute
 from localjudge.strategies import Settings
 from localjudge.weights import resolve
 from localjudge.work import Progress

@@ -26,8 +26,9 @@ from bench_setting import bench_model, example_records, print_figures
 from torture_setting import ONE_REQUEST, write_records
 
 from localjudge.engine_choice import EngineChoice
+from localjudge.intake import RunRequest
 from localjudge.rubric import builtin_rubrics
-from localjudge.run import RunRequest, execute
+from localjudge.run import execute
 from localjudge.strategies import Settings, Strategy
 
 RUBRICS = builtin_rubrics()

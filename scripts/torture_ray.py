@@ -26,9 +26,9 @@ from pathlib import Path
 from torture_setting import Writer, merged, request_for, write_records
 
 from localjudge.engine_choice import EngineChoice
+from localjudge.intake import RunRequest
 from localjudge.offline import go_offline
 from localjudge.ray_executor import RayChoice
-from localjudge.run import RunRequest
 from localjudge.segments import Line, read_segment
 from localjudge.store import RunStore
 from localjudge.weights import resolve

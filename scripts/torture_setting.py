@@ -15,9 +15,10 @@ from pathlib import Path
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import LocalJudgeError
 from localjudge.export import write_merged
+from localjudge.intake import RunRequest
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric, load_rubric
-from localjudge.run import LocalExecutor, OpenExecutor, RunRequest, execute
+from localjudge.run import LocalExecutor, OpenExecutor, execute
 from localjudge.segments import Line, read_segment
 from localjudge.shards import Shard
 from localjudge.store import RunStore

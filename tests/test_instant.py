@@ -11,10 +11,11 @@ from localjudge.engine_choice import EngineChoice
 from localjudge.engines import open_engine
 from localjudge.engines.base import Message, Part, Request
 from localjudge.engines.encode import ChatEncoder
+from localjudge.intake import RunRequest
 from localjudge.judge import Judge
 from localjudge.records import Record, TaskType, read_records
 from localjudge.rubric import Rubric, load_rubric
-from localjudge.run import RunRequest, execute
+from localjudge.run import execute
 from localjudge.store import RunStore
 from localjudge.strategies import Settings, Strategy
 from localjudge.weights import resolve

@@ -114,17 +114,19 @@ RUNS = {
     "probe": "calibration engine_choice engines.base errors manifest noise prompts records rubric strategies verdicts "
     "weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
-    "run": "asked checks egress engine_choice engines.base errors isolation labels manifest marking noise probe "
-    "prompts records recovery rubric segments shards stats stop store stored strategies verdicts weights work",
-    "worker": "errors labels manifest offline records recovery run store stored verdicts",
-    "ray_executor": "errors manifest offline run stop stored work worker",
-    "retry": "errors marking records rubric run stop store stored verdicts work",
+    "intake": "checks engine_choice errors manifest prompts records rubric shards stop store strategies verdicts "
+    "weights",
+    "run": "asked egress engines.base intake isolation labels manifest marking noise probe records recovery segments "
+    "shards stats stop store stored work",
+    "worker": "errors intake labels manifest offline records recovery run store stored verdicts",
+    "ray_executor": "errors intake manifest offline stop stored work worker",
+    "retry": "errors intake marking records rubric run stop store stored verdicts work",
     "findings": "",
     "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
     "strategies verdicts",
     "recount": "calibration checks decisions errors evidence findings manifest marking records rubric rules verdicts",
-    "rejudge": "decisions engine_choice engines.vllm_offline evidence findings manifest recount run stats strategies "
-    "verdicts weights",
+    "rejudge": "decisions engine_choice engines.vllm_offline evidence findings intake manifest recount run stats "
+    "strategies verdicts weights",
     "verify": "calibration errors evidence findings manifest records recount rejudge rubric",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
@@ -151,11 +153,11 @@ DOOR = {
     "cli_results cli_resume cli_rubrics cli_run cli_verify errors quoting",
     "cli_options": "calibration decisions engine_choice errors isolation prompts records registry rubric strategies "
     "strict_yaml weights",
-    "cli_progress": "run work",
+    "cli_progress": "intake run work",
     "cli_results": "cli_options decisions errors marking noise report stats store stored",
     "cli_export": "cli_results export marking noise redact store weights",
-    "cli_run": "characters cli_options cli_progress cli_results engine_choice errors nvidia offline ray_executor "
-    "registry run shards stop strictness weights",
+    "cli_run": "characters cli_options cli_progress cli_results engine_choice errors intake nvidia offline "
+    "ray_executor registry run shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
     "strategies strictness weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",

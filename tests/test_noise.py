@@ -22,6 +22,7 @@ from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Completion, Engine, Request
 from localjudge.engines.fake import FakeEngine
 from localjudge.errors import ConfigError, EngineError, UsageError
+from localjudge.intake import RunRequest
 from localjudge.noise import Noise
 from localjudge.probe import (
     CACHED_WAYS,
@@ -44,7 +45,7 @@ from localjudge.prompts import Prompts
 from localjudge.records import parse_record
 from localjudge.report import render_probes, render_summary
 from localjudge.rubric import load_rubric
-from localjudge.run import RunRequest, RunResult, execute
+from localjudge.run import RunResult, execute
 from localjudge.stats import summarize
 from localjudge.store import RunStore
 from localjudge.strategies import Settings

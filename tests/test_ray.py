@@ -17,10 +17,11 @@ from command_line import FAKE, call, line
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import EngineError, StoppedError, UsageError
 from localjudge.export import write_merged
+from localjudge.intake import RunRequest, make_plan, prepare, records_of
 from localjudge.ray_executor import Places, RayChoice, places
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric, load_rubric
-from localjudge.run import RunRequest, execute, make_plan, prepare, records_of
+from localjudge.run import execute
 from localjudge.segments import read_segment
 from localjudge.store import RunStore
 from localjudge.strategies import Settings

@@ -18,10 +18,11 @@ from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine, made_up
 from localjudge.errors import StoppedError, UsageError
+from localjudge.intake import RunRequest
 from localjudge.records import TaskType
 from localjudge.retry import retry
 from localjudge.rubric import Rubric, load_rubric
-from localjudge.run import RunRequest, execute
+from localjudge.run import execute
 from localjudge.shards import Shard
 from localjudge.store import RunStore
 from localjudge.strategies import Settings

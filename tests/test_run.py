@@ -14,10 +14,11 @@ import pytest
 
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import EngineError, InputError, ResumeError, UsageError
+from localjudge.intake import BAD_RECORDS_SHOWN, RunRequest, check_input
 from localjudge.records import TaskType
 from localjudge.registry import load_models
 from localjudge.rubric import Rubric, load_rubric
-from localjudge.run import BAD_RECORDS_SHOWN, RunRequest, check_input, execute
+from localjudge.run import execute
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
 from localjudge.verdicts import Unscored

@@ -20,10 +20,11 @@ from localjudge.decisions import DEFAULT_BAND, settle
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import StoreError
 from localjudge.findings import LEVELS, Level
+from localjudge.intake import RunRequest
 from localjudge.recount import Source
 from localjudge.rejudge import Means
 from localjudge.rubric import load_rubric
-from localjudge.run import RunRequest, execute
+from localjudge.run import execute
 from localjudge.segments import read_segment, seal
 from localjudge.shards import Shard
 from localjudge.stats import summarize
