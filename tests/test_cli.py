@@ -100,7 +100,7 @@ def test_a_pack_of_ones_own_serves_by_path(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(line())
     result = call("run", tmp_path / "in.jsonl", *FAKE, "--out", tmp_path / "out", "--rubric", tmp_path / "mine.yaml")
     assert result.exit_code == 0
-    assert "mine@1.0.0" in result.stdout
+    assert "mine@1.1.0" in result.stdout
 
 
 def test_a_summary_can_be_printed_again(tmp_path: Path, good: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from localjudge.engines import open_engine
-from localjudge.engines.base import Message
+from localjudge.engines.base import Engine, Message
 from localjudge.judge import Judge
 from localjudge.records import Record, TaskType, parse_record, read_records
 from localjudge.rubric import Rubric, load_rubric
@@ -35,19 +35,22 @@ def load(strategy: Strategy, given: list[Record], **assumed: object) -> Workload
     return found
 
 
+@pytest.fixture(scope="module")
+def tokenized(tiny_model: Path) -> tuple[Engine, Counter]:
+    from localjudge.engines.encode import ChatEncoder
+
+    return open_engine("fake", tiny_model, name="tiny"), Counter(ChatEncoder(tiny_model).encode)
+
+
 @pytest.mark.parametrize("rules", ["on", "off"])
 @pytest.mark.parametrize("strategy", ["read", "explain", "joint", "cascade"])
 def test_requests_and_prompt_tokens_are_those_that_a_run_sends(
-    tiny_model: Path, strategy: Strategy, rules: Rules
+    tokenized: tuple[Engine, Counter], strategy: Strategy, rules: Rules
 ) -> None:
-    from localjudge.engines.encode import ChatEncoder
-
-    given = records()[:3]
-    engine = open_engine("fake", tiny_model, name="tiny")
+    given, (engine, counter) = records()[:3], tokenized
     usages = [
         verdict.usage for verdict in Judge(engine, RUBRICS, Settings(strategy=strategy, rules=rules)).judge(given)
     ]
-    counter = Counter(ChatEncoder(tiny_model).encode)
     (counted,) = measure(given, RUBRICS, [strategy], counter, Assumptions(rules=rules))
     assert counted.records == 3
     assert counted.requests == sum(usage.requests for usage in usages)
