@@ -15,8 +15,9 @@ from localjudge.cli_options import STRATEGIES, calibration, engine_choice, engin
 from localjudge.errors import UsageError
 from localjudge.exam import packaged_exam, read_pairs
 from localjudge.offline import go_offline
+from localjudge.prompts import Defences
 from localjudge.report import render_resistance
-from localjudge.resistance import WAYS
+from localjudge.resistance import Way
 from localjudge.strategies import Settings, Strategy
 
 
@@ -28,6 +29,9 @@ from localjudge.strategies import Settings, Strategy
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many pairs, drawn by --seed.")
 @click.option("--seed", type=int, default=0)
 @click.option("--calibration", "wanted", default="auto", help="auto or off.")
+@click.option(
+    "--defences", type=click.Choice(["clean", "fence"]), default="clean", help="What is held against no defences."
+)
 @rubric_option
 @engine_options
 @click.option("--json", "as_json", is_flag=True)
@@ -39,6 +43,7 @@ def attack(
     limit: int | None,
     seed: int,
     wanted: str,
+    defences: Defences,
     rubric_names: tuple[str, ...],
     as_json: bool,
     **options: Any,
@@ -51,15 +56,16 @@ def attack(
     random.Random(seed).shuffle(pairs)
     choice = engine_choice(options)
     model = choice.find_model(model_name)
+    levels: dict[Way, Defences] = {"off": "off", "on": defences}
     settings = {
         way: Settings(
             strategy=strategy,
             rules="off",
             seed=seed,
-            defences=way,
-            calibration=calibration(wanted, model, Settings().orders, way),
+            defences=level,
+            calibration=calibration(wanted, model, Settings().orders, level),
         )
-        for way in WAYS
+        for way, level in levels.items()
     }
     with choice.open(model) as engine:
         result = attack_judge(engine, packs, pairs[:limit], settings, margin, Progress())

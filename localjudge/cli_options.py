@@ -27,7 +27,10 @@ Command = Callable[..., Any]
 
 
 defences_option = click.option(
-    "--defences", type=click.Choice(["off", "on"]), default="on", help="Prompts guard against what records ask for."
+    "--defences",
+    type=click.Choice(["off", "clean", "fence"]),
+    default="clean",
+    help="What guards prompts against the text of records.",
 )
 rubric_option = click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
 

@@ -1,6 +1,6 @@
 """Records and indicators to messages. Prompts are Jinja templates kept as data beside this module; text that comes
-from a record never enters a rendered string, it stays in parts of its own to be encoded apart. With defences, a record
-stands between two markers that its author cannot write, and without the characters that nobody sees.
+from a record never enters a rendered string, it stays in parts of its own to be encoded apart. With defences, it stands
+there without the characters that nobody sees; a fence puts it between two markers that its author cannot write.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _ROLES = {"user": "用户", "agent": "客服", "system": "系统"}
 _WEEKDAYS = "一二三四五六日"
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
-Defences = Literal["on", "off"]
+Defences = Literal["off", "clean", "fence"]
+"""What guards a prompt against its record's text: nothing; no unseen characters and forged headings; also a fence."""
 MARKER_DIGITS = 8
 _HEADING = re.compile(r"【(\s*(?:材料|客服人设|用户资料|对话历史|发送时间|待评消息|指标)[^【】\n]{0,20})】")
 """What looks like a heading of the record template. In record text it gets other brackets."""
@@ -44,10 +45,10 @@ class Prompts:
     names = ("system", "record", "explain", "joint", "read", "polarity")
     fenced_names = ("fenced_record",)
 
-    def __init__(self, defences: Defences = "on", seed: int = 0) -> None:
+    def __init__(self, defences: Defences = "clean", seed: int = 0) -> None:
         self._defences = defences
         self._seed = seed
-        names = (*self.names, *(self.fenced_names if defences == "on" else ()))
+        names = (*self.names, *(self.fenced_names if defences == "fence" else ()))
         self._sources = {name: (_TEMPLATES / f"{name}.j2").read_text(encoding="utf-8") for name in names}
         environment = ImmutableSandboxedEnvironment(
             loader=DictLoader(self._sources),
@@ -68,14 +69,14 @@ class Prompts:
     @cached_property
     def digest(self) -> str:
         """sha256 over all templates and what is done to record text: a changed word is another prompt."""
-        decisive = self._sources | ({"seen_as": _SEEN_AS} if self._defences == "on" else {})
+        decisive = self._sources | ({"seen_as": _SEEN_AS} if self._defences != "off" else {})
         canonical = json.dumps(decisive, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
     def opening(self, record: Record) -> tuple[Message, tuple[Part, ...]]:
         """What all questions about a record share: the system message, and the record as parts of the user message."""
         self._parts = []
-        fenced = self._defences == "on"
+        fenced = self._defences == "fence"
         marker = self._keep(Part("")) if fenced else ""
         rendered = self._templates["fenced_record" if fenced else "record"].render(record=record, marker=marker)
         if fenced:
@@ -123,7 +124,7 @@ class Prompts:
         return next(marker for marker in drawn if marker not in seen)
 
     def _data(self, text: str) -> str:
-        if self._defences == "on":
+        if self._defences != "off":
             text = _HEADING.sub(r"〔\1〕", without_unseen(text))
         return self._keep(Part(text, data=True))
 

@@ -20,6 +20,7 @@ from localjudge.evidence import Evidence
 from localjudge.findings import Findings, differences, shown
 from localjudge.intake import CheckedInput, RunRequest, make_plan
 from localjudge.manifest import Plan, environment, hardware, packages
+from localjudge.prompts import Defences
 from localjudge.recount import Source
 from localjudge.run import open_judge
 from localjudge.stats import Rate, wilson
@@ -129,6 +130,7 @@ def _engine(plan: Plan, wanted: EngineChoice) -> str:
 
 def settings_of(plan: Plan, source: Source) -> Settings:
     """How a plan says that records were asked about."""
+    levels: dict[str, Defences] = {"off": "off", "clean": "clean", "fence": "fence"}
     strategies: dict[str, Strategy] = {"cascade": "cascade", "read": "read", "explain": "explain", "joint": "joint"}
     return Settings(
         strategy=strategies[plan.strategy],
@@ -140,7 +142,7 @@ def settings_of(plan: Plan, source: Source) -> Settings:
         doubt_budget=plan.doubt_budget,
         orders=1 if plan.orders == 1 else 2,
         calibration=source.calibration,
-        defences="off" if plan.defences == "off" else "on",
+        defences=levels[plan.defences],
         rules="on" if plan.rules == "on" else "witness" if plan.rules == "witness" else "off",
     )
 

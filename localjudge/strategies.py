@@ -66,7 +66,7 @@ class Settings:
     """What makes probabilities of the reads' margins; None leaves them uncalibrated."""
     rules: Rules = "on"
     """Whether the rubric's checks decide, stand beside the grades, or do not run."""
-    defences: Defences = "on"
+    defences: Defences = "clean"
     """Whether prompts guard against what a record's text asks of the judge."""
 
 

@@ -227,7 +227,9 @@ def test_packaged_calibrations_belong_to_the_prompts_and_packs_of_today() -> Non
     assert found
     for path in found:
         made = read_calibration(path)
-        digests = {file_name(made.model_digest, Prompts(way).digest, made.orders): way for way in ("on", "off")}
+        digests = {
+            file_name(made.model_digest, Prompts(way).digest, made.orders): way for way in ("off", "clean", "fence")
+        }
         made.check_fits(made.model_digest, Prompts(digests[path.name]).digest, made.orders)
         for rubric in RUBRICS.values():
             for indicator in rubric.indicators:

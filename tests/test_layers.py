@@ -125,8 +125,8 @@ RUNS = {
     "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
     "strategies verdicts",
     "recount": "calibration checks decisions errors evidence findings manifest marking records rubric rules verdicts",
-    "rejudge": "decisions engine_choice engines.vllm_offline evidence findings intake manifest recount run stats "
-    "strategies verdicts weights",
+    "rejudge": "decisions engine_choice engines.vllm_offline evidence findings intake manifest prompts recount run "
+    "stats strategies verdicts weights",
     "verify": "calibration errors evidence findings manifest records recount rejudge rubric",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
@@ -161,7 +161,7 @@ DOOR = {
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
     "strategies strictness weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
-    "cli_attack": "attack cli_exam cli_options errors exam offline report resistance strategies",
+    "cli_attack": "attack cli_exam cli_options errors exam offline prompts report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
     "strategies",

@@ -337,7 +337,7 @@ TAMPERINGS = [
     Tampering(
         "another template in plan and manifests", plan_and_manifests("prompt_digest", OTHER), "integrity", "replay"
     ),
-    Tampering("another seed in plan and manifests", plan_and_manifests("seed", 7), "integrity", "replay"),
+    Tampering("another seed in plan and manifests", plan_and_manifests("seed", 7), "integrity", SIGNED),
     Tampering("a message of the input edited", message_edited, "completeness", "completeness"),
     Tampering("a record added to the input", record_added, "completeness", "completeness"),
 ]
