@@ -1,6 +1,6 @@
 # Every target runs from a fresh clone; each builds what it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format bench lock clean
+.PHONY: help setup demo test test-fast test-ray check format bench lock clean
 PY := .venv/bin/python
 
 help: ## Show this list
@@ -12,11 +12,14 @@ setup: ## Build .venv with the extra that fits this machine (GPU or CPU)
 demo: setup ## Judge the example conversations with a small model (fetches it the first time)
 	.venv/bin/localjudge demo
 
-test: setup ## Run all tests, the real engines included
-	$(PY) -m pytest
+test: setup ## Run all tests, the real engines included, but those of a Ray cluster
+	$(PY) -m pytest -m "not ray"
 
 test-fast: setup ## Run the tests that open no engine
-	$(PY) -m pytest -m "not engine and not slow and not network"
+	$(PY) -m pytest -m "not engine and not slow and not network and not ray"
+
+test-ray: setup ## Run the tests that start a Ray cluster on this machine
+	$(PY) -m pytest -m ray
 
 check: setup ## Format, lint and types
 	.venv/bin/ruff format --check localjudge scripts tests
