@@ -137,7 +137,7 @@ def main() -> int:
     fuzzer = Fuzzer(pieces([token["content"] for token in vocabulary["added_tokens"]]), asked.seed)
     rubrics = builtin_rubrics()
     ids = tuple(indicator.id for indicator in rubrics["push"].indicators)
-    ways: tuple[Defences, ...] = ("off", "on")
+    ways: tuple[Defences, ...] = ("off", "clean", "fence")
     prompts = {way: Prompts(way, asked.seed) for way in ways}
     control = {way: control_tokens(encoder, prompts[way]) for way in prompts}
     counts: Counter[str] = Counter()
