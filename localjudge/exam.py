@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -20,6 +20,7 @@ from localjudge.records import Record, TaskType, parse_record
 from localjudge.rubric import Rubric
 from localjudge.verdicts import Grade, Verdict
 
+_Entry = TypeVar("_Entry")
 RESAMPLES = 1000
 RULED = 1e9
 """Rank of a side that a rule passed: beyond every margin."""
@@ -268,11 +269,11 @@ def _score(entries: Sequence[_Graded | None], seed: int) -> ExamScore:
     return ExamScore(
         pairs=len(entries),
         covered=len(covered),
-        pair_accuracy=_interval(covered, _pair_accuracy, seed),
+        pair_accuracy=bootstrap(covered, _pair_accuracy, seed),
         ties=sum(entry.passing.rank == entry.failing.rank for entry in covered),
-        accuracy=_interval(covered, _accuracy, seed),
-        auroc=_interval(covered, _auroc, seed),
-        brier=_interval(covered, _brier, seed) if has_probability else None,
+        accuracy=bootstrap(covered, _accuracy, seed),
+        auroc=bootstrap(covered, _auroc, seed),
+        brier=bootstrap(covered, _brier, seed) if has_probability else None,
         pass_rate=sum(side.score for side in sides) / len(sides) if sides else None,
     )
 
@@ -300,7 +301,8 @@ def _brier(entries: Sequence[_Graded]) -> float:
     return sum(errors) / (2 * len(entries))
 
 
-def _interval(entries: Sequence[_Graded], figure: Callable[[Sequence[_Graded]], float], seed: int) -> Interval | None:
+def bootstrap(entries: Sequence[_Entry], figure: Callable[[Sequence[_Entry]], float], seed: int) -> Interval | None:
+    """A figure over entries with its 95 % interval, from resampling whole entries; None where there are none."""
     if not entries:
         return None
     rng = random.Random(seed)

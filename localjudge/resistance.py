@@ -7,14 +7,13 @@ into 1. Both kinds are held against their own threshold. Intervals are bootstrap
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from localjudge.exam import RESAMPLES, Interval, sign_test
+from localjudge.exam import Interval, bootstrap, sign_test
 
 Way = Literal["off", "on"]
 WAYS: tuple[Way, ...] = ("off", "on")
@@ -182,12 +181,7 @@ def _shift(answers: Answers, way: Way, pair_id: str, name: str) -> float | None:
 
 
 def _interval(rows: Sequence[Sequence[_Cell]], figure: Callable[[_Cell], float], seed: int) -> Interval | None:
-    if not rows:
-        return None
-    sums = [(sum(map(figure, row)), len(row)) for row in rows]
-    rng = random.Random(seed)
-    draws = sorted(_mean(rng.choices(sums, k=len(sums))) for _ in range(RESAMPLES))
-    return Interval(_mean(sums), draws[int(0.025 * RESAMPLES)], draws[int(0.975 * RESAMPLES) - 1])
+    return bootstrap([(sum(map(figure, row)), len(row)) for row in rows], _mean, seed)
 
 
 def _mean(sums: Sequence[tuple[float, int]]) -> float:

@@ -72,9 +72,9 @@ def _variant(record: Record, turn: int) -> Record:
     return record.model_copy(update={"id": f"{record.id}-{turn}", "agent_profile": other})
 
 
-def forget(engine: TokenEngine) -> None:
-    """Empties vLLM's prefix cache, so that a measurement begins as on a fresh engine."""
-    if not engine.backend.llm.reset_prefix_cache():  # type: ignore[attr-defined]
+def forget(engine: Engine) -> None:
+    """Empties the prefix cache, so that a measurement begins as on a fresh engine."""
+    if not engine.forget():
         raise SystemExit("the prefix cache could not be emptied")
 
 
