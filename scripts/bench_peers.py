@@ -1,12 +1,14 @@
-"""`read` against two other ways to ask one model the same questions: vLLM's own structured decisions (`/v1/systemone`),
-and one HTTP chat completion for each indicator, both on a `vllm serve` on this machine.
+"""`read` against other ways to ask one model the same questions: vLLM's own structured decisions (`/v1/systemone`), and
+one HTTP chat completion for each indicator, that answers in one token (`chat`) or with a reason and a score, as graders
+are commonly asked (`chat_answer`); all on a `vllm serve` on this machine.
 
     python scripts/bench_peers.py [--model FOLDER] [--records N] [--rounds N]
 
 Needs a Qwen3, the only text family that `/v1/systemone` takes. Without --model, one with the shape of Qwen3-0.6B and
 random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the same
-record text and the same criterion texts, 8 records at a time or 64 completions at a time, one token an answer. Each
-words its prompt in its own way, so the token counts differ, and are shown. `read` asks each indicator once (`orders`
+record text and the same criterion texts, 8 records at a time or 64 completions at a time. Each words its prompt in its
+own way, so the token counts differ, and are shown. Random weights end no answer: `chat_answer` stops at 26 tokens, what
+`explain` was measured to take on average. `read` asks each indicator once (`orders`
 1), as the peers do, and runs in this process while no server is up; every side has the machine to itself and starts
 with an empty prefix cache. The last line is JSON; the ratios are `read`'s records per second over the peer's.
 """
@@ -32,13 +34,15 @@ from bench_setting import example_records, forget, open_bench_engine, print_figu
 from localjudge.judge import Judge
 from localjudge.prompts import Prompts
 from localjudge.records import Record
-from localjudge.rubric import Indicator, builtin_rubrics
+from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.verdicts import Usage
 
 RUBRICS = builtin_rubrics()
 PROMPTS = Prompts()
 PORT = 8471
+PEERS = ("systemone", "chat", "chat_answer")
+ANSWER_TOKENS = 26
 OPTIONS = {"max_num_seqs": 64, "max_model_len": 8192, "kv_cache_memory_bytes": 2 << 30}
 
 
@@ -48,14 +52,16 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--records", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or _random_model(Path(folder) / "qwen3-0.6b-random")
         records = example_records(options.records)
         sides = {"read": _read(model, records, options.rounds)}
         with _server(model, Path(folder)) as client:
-            for name, ask, width in (("systemone", _decide, 8), ("chat", _complete, 64)):
-                sides[name] = asyncio.run(_peer(client, ask, width, records, options.rounds))
+            for name, ask, width in (("systemone", _decide, 8), ("chat", _word, 64), ("chat_answer", _answer, 64)):
+                if name in options.peers:
+                    sides[name] = asyncio.run(_peer(client, ask, width, records, options.rounds))
     for name, (seconds, tokens) in sides.items():
         print(f"{name}: {[round(one, 1) for one in seconds]} s, {tokens / len(records):.0f} prompt tokens a record")
     rate = {name: len(records) / statistics.median(seconds) for name, (seconds, _) in sides.items()}
@@ -64,8 +70,7 @@ def main() -> None:
         model=Path(model).name,
         records=len(records),
         rounds=options.rounds,
-        read_vs_systemone=round(rate["read"] / rate["systemone"], 2),
-        read_vs_chat=round(rate["read"] / rate["chat"], 2),
+        **{f"read_vs_{name}": round(rate["read"] / rate[name], 2) for name in rate if name != "read"},
         records_per_second={name: round(value, 4) for name, value in rate.items()},
         prompt_tokens_per_record={name: round(tokens / len(records)) for name, (_, tokens) in sides.items()},
     )
@@ -150,31 +155,37 @@ def _decide(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaita
     return [call]
 
 
-def _complete(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:
-    """One call for each indicator."""
+def _word(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:
+    """One call for each indicator, answered in one token."""
+    rubric = RUBRICS[record.task_type]
+    asked = {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
+    return [_completion(http, record, PROMPTS.read(rubric, one).text, asked) for one in rubric.indicators]
 
-    def asking(indicator: Indicator) -> Callable[[], Awaitable[int]]:
-        question = PROMPTS.read(RUBRICS[record.task_type], indicator).text
 
-        async def call() -> int:
-            body: dict[str, Any] = {
-                "messages": [
-                    {"role": "system", "content": _system(record)},
-                    {"role": "user", "content": _state(record) + question},
-                ],
-                "max_tokens": 1,
-                "temperature": 0,
-                "logprobs": True,
-                "top_logprobs": 20,
-                "chat_template_kwargs": {"enable_thinking": False},
-            }
-            response = await http.post("/v1/chat/completions", json=body)
-            response.raise_for_status()
-            return int(response.json()["usage"]["prompt_tokens"])
+def _answer(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:
+    """One call for each indicator, answered with a reason and a score."""
+    rubric = RUBRICS[record.task_type]
+    asked = {"max_tokens": ANSWER_TOKENS, "ignore_eos": True}
+    return [_completion(http, record, PROMPTS.explain(rubric, one).text, asked) for one in rubric.indicators]
 
-        return call
 
-    return [asking(indicator) for indicator in RUBRICS[record.task_type].indicators]
+def _completion(
+    http: httpx.AsyncClient, record: Record, question: str, asked: dict[str, Any]
+) -> Callable[[], Awaitable[int]]:
+    async def call() -> int:
+        body = asked | {
+            "messages": [
+                {"role": "system", "content": _system(record)},
+                {"role": "user", "content": _state(record) + question},
+            ],
+            "temperature": 0,
+            "chat_template_kwargs": {"enable_thinking": False},
+        }
+        response = await http.post("/v1/chat/completions", json=body)
+        response.raise_for_status()
+        return int(response.json()["usage"]["prompt_tokens"])
+
+    return call
 
 
 def _system(record: Record) -> str:
