@@ -8,9 +8,10 @@ Needs a Qwen3, the only text family that `/v1/systemone` takes. Without --model,
 random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the same
 record text and the same criterion texts, 8 records at a time or 64 completions at a time. Each words its prompt in its
 own way, so the token counts differ, and are shown. Random weights end no answer: `chat_answer` stops at 26 tokens, what
-`explain` was measured to take on average. `read` asks each indicator once (`orders`
-1), as the peers do, and runs in this process while no server is up; every side has the machine to itself and starts
-with an empty prefix cache. The last line is JSON; the ratios are `read`'s records per second over the peer's.
+`explain` was measured to take on average. `read` shows the pack's examples, which `/v1/systemone` has no place for;
+`read_bare` is `read` without them: the same words to judge by as that peer. Both ask each indicator once (`orders` 1),
+as the peers do, and run in this process while no server is up; every side has the machine to itself and starts with
+an empty prefix cache. The last line is JSON; the ratios are records per second over the peer's.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from bench_setting import example_records, forget, open_bench_engine, print_figu
 from localjudge.judge import Judge
 from localjudge.prompts import Prompts
 from localjudge.records import Record
-from localjudge.rubric import builtin_rubrics
+from localjudge.rubric import Rubric, builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.verdicts import Usage
 
@@ -42,6 +43,7 @@ RUBRICS = builtin_rubrics()
 PROMPTS = Prompts()
 PORT = 8471
 PEERS = ("systemone", "chat", "chat_answer")
+OWN = ("read", "read_bare")
 ANSWER_TOKENS = 26
 OPTIONS = {"max_num_seqs": 64, "max_model_len": 8192, "kv_cache_memory_bytes": 2 << 30}
 
@@ -57,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or _random_model(Path(folder) / "qwen3-0.6b-random")
         records = example_records(options.records)
-        sides = {"read": _read(model, records, options.rounds)}
+        sides = _reads(model, records, options.rounds)
         with _server(model, Path(folder)) as client:
             for name, ask, width in (("systemone", _decide, 8), ("chat", _word, 64), ("chat_answer", _answer, 64)):
                 if name in options.peers:
@@ -70,7 +72,7 @@ def main() -> None:
         model=Path(model).name,
         records=len(records),
         rounds=options.rounds,
-        **{f"read_vs_{name}": round(rate["read"] / rate[name], 2) for name in rate if name != "read"},
+        **{f"{own}_vs_{peer}": round(rate[own] / rate[peer], 2) for peer in options.peers for own in OWN},
         records_per_second={name: round(value, 4) for name, value in rate.items()},
         prompt_tokens_per_record={name: round(tokens / len(records)) for name, (_, tokens) in sides.items()},
     )
@@ -90,21 +92,37 @@ def _random_model(folder: Path) -> str:
     return str(folder)
 
 
-def _read(model: str, records: list[Record], rounds: int) -> Side:
-    seconds, tokens = [], 0
+def _reads(model: str, records: list[Record], rounds: int) -> dict[str, Side]:
+    settings = Settings(strategy="read", orders=1, rules="off")
+    sides: dict[str, Side] = {}
     # Random weights put no mass on any label, so every grade is unscored; what is asked and computed is the same.
     with open_bench_engine(model, **OPTIONS) as engine:
-        judge = Judge(engine, RUBRICS, Settings(strategy="read", orders=1, rules="off"))
-        list(judge.judge(records[:1]))
-        for _ in range(rounds):
-            forget(engine)
-            start = time.perf_counter()
-            usage = Usage()
-            for verdict in judge.judge(records):
-                usage += verdict.usage
-            seconds.append(time.perf_counter() - start)
-            tokens = usage.prompt_tokens
-    return seconds, tokens
+        for name, rubrics in zip(OWN, (RUBRICS, {key: _bare(rubric) for key, rubric in RUBRICS.items()}), strict=True):
+            judge = Judge(engine, rubrics, settings)
+            list(judge.judge(records[:1]))
+            seconds, tokens = [], 0
+            for _ in range(rounds):
+                forget(engine)
+                start = time.perf_counter()
+                usage = Usage()
+                for verdict in judge.judge(records):
+                    usage += verdict.usage
+                seconds.append(time.perf_counter() - start)
+                tokens = usage.prompt_tokens
+            sides[name] = seconds, tokens
+    return sides
+
+
+def _bare(rubric: Rubric) -> Rubric:
+    """The rubric without its examples."""
+    groups = tuple(
+        group.model_copy(
+            update={"indicators": tuple(one.model_copy(update={"examples": ()}) for one in group.indicators)}
+        )
+        for group in rubric.groups
+    )
+    # Made anew and not copied: a copy keeps the list of indicators that the original had worked out.
+    return Rubric.model_construct(**dict(rubric) | {"groups": groups})
 
 
 async def _peer(client: Client, ask: Ask, width: int, records: list[Record], rounds: int) -> Side:
