@@ -9,7 +9,15 @@ from typing import Any, Literal, NamedTuple
 
 import click
 
-from localjudge.cli_options import calibration, engine_choice, engine_options, probes, rubric_option, rubrics
+from localjudge.cli_options import (
+    calibration,
+    defences_option,
+    engine_choice,
+    engine_options,
+    probes,
+    rubric_option,
+    rubrics,
+)
 from localjudge.cli_run import demo_file
 from localjudge.disk import write_whole
 from localjudge.engine_choice import EngineChoice
@@ -33,7 +41,7 @@ from localjudge.probe import (
     questions,
     setting_of,
 )
-from localjudge.prompts import Prompts
+from localjudge.prompts import Defences, Prompts
 from localjudge.records import BadRecord, Record, TaskType, input_digest, read_records
 from localjudge.report import render_probes
 from localjudge.rubric import Rubric
@@ -64,6 +72,7 @@ class _Setting(NamedTuple):
 @rubric_option
 @click.option("--orders", type=click.IntRange(1, 2), default=Settings().orders, help="As the runs will have it.")
 @click.option("--calibration", "calibration_name", default="auto", help="auto, off, or a file made by calibrate.")
+@defences_option
 @engine_options
 @click.option("--json", "as_json", is_flag=True)
 def probe(
@@ -74,6 +83,7 @@ def probe(
     rubric_names: tuple[str, ...],
     orders: Literal[1, 2],
     calibration_name: str,
+    defences: Defences,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -85,9 +95,8 @@ def probe(
         raise UsageError("the fake engine has no margins to probe.", hint="Give --engine vllm, hf or server.")
     packs = rubrics(rubric_names, "")
     source = records or demo_file()
-    asked = questions(
-        _read(source, packs, limit), packs, orders, calibration(calibration_name, model, orders, Settings().defences)
-    )
+    known, prompts = calibration(calibration_name, model, orders, defences), Prompts(defences)
+    asked = questions(_read(source, packs, limit), packs, orders, known, prompts)
     settings, notes = _settings(choice, choice.all_options(model), wanted)
     found: list[Probe] = []
     first: Answers | None = None
@@ -101,6 +110,7 @@ def probe(
             "orders": orders,
             "setting": setting_of(info),
             "input_digest": input_digest((source,)),
+            "prompt_digest": prompts.digest,
         }
         found.append(_found(head, model, asked, setting.ways, answers, first))
         _keep(probes() / found[-1].file_name, found[-1])
@@ -165,7 +175,6 @@ def _found(
         **head,
         model=model.spec.name,
         model_digest=model.digest,
-        prompt_digest=Prompts().digest,
         reads=len(own),
         off_label=off_label(own),
         ways=tuple(

@@ -153,9 +153,10 @@ def questions(
     rubrics: Mapping[TaskType, Rubric],
     orders: Literal[1, 2] = 1,
     calibration: Calibration | None = None,
+    prompts: Prompts | None = None,
 ) -> list[Question]:
-    """Every indicator of every record, as `read` asks it; the checks are not run."""
-    settings, prompts, asked = Settings(strategy="read", orders=orders), Prompts(), []
+    """Every indicator of every record, as `read` asks it with these prompts; the checks are not run."""
+    settings, prompts, asked = Settings(strategy="read", orders=orders), prompts or Prompts(), list[Question]()
     for number, record in enumerate(records):
         rubric = rubrics[record.task_type]
         requests = ReadCase(str(number), record, rubric, prompts, settings).open()

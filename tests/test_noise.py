@@ -253,6 +253,12 @@ def test_every_way_asks_every_question_once(orders: Any) -> None:
         assert set(answers.logprobs) == {question.name for question in asked}
 
 
+def test_a_probe_asks_with_the_prompts_of_the_runs_it_is_for() -> None:
+    asked, fenced = (questions(records(1), RUBRICS, prompts=Prompts(level)) for level in ("clean", "fence"))
+    assert asked != fenced
+    assert asked == questions(records(1), RUBRICS)
+
+
 def test_an_engine_that_drifts_has_a_band_and_a_steady_one_has_none() -> None:
     asked = questions(records(6), RUBRICS)
     ways = [Way("as they come"), Way("again"), Way("shuffled", shuffle=1)]
