@@ -46,8 +46,13 @@ _LOCAL_ENVIRONMENT = {
     # Off a cluster Ray listens on the loopback alone; on Linux this is the only way to ask for it.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Who reaches a port and knows the token can run code as this user; Ray's own token lies in a readable file.
+    "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    # Unasked, Ray starts workers at nice 15, and whatever else the machine does goes before the judging.
+    "RAY_worker_niceness": "0",
 }
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Where a user may have the token of a cluster, besides Ray's own file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class RayChoice:
     def open(self, request: RunRequest, plan: Plan, stored: Stored, stop: Stop, left: int) -> RayExecutor:
         """As `OpenExecutor` has it. Raises ConfigError where Ray is not installed."""
         os.environ.update(_ENVIRONMENT | ({} if self.address else _LOCAL_ENVIRONMENT))
+        if not os.environ.keys().isdisjoint(_TOKENS):
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # which Ray leaves off for a given address
         try:
             import ray.data
         except ImportError as error:

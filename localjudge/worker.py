@@ -121,6 +121,8 @@ class Worker:
 
     def _open(self) -> tuple[SteadyJudge, RunStore]:
         go_offline()
+        if model := self._request.model:
+            self._request = replace(self._request, model=model.as_here())
         judge = open_judge(self._request)
         store = RunStore.create(self._request.out, self._plan, self._request.shard, command=self._request.command)
         # One that was killed and started anew finds here what it stored before.
