@@ -36,6 +36,7 @@ OBJECT_STORE_BYTES = 256 << 20
 POLL_SECONDS = 0.2
 
 _LOOPBACK = "127.0.0.1"
+_GOES_ON = "The same command goes on."
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # With `uv run`, Ray would pack up the working folder and send it to the workers.
@@ -143,9 +144,7 @@ class RayExecutor:
     def do(self, work: Work) -> None:
         work.follow((news.usage, news.stored) for news in self._stop.watch(self._news) if news.stored)
         if work.left and not self._stop.asked:
-            raise EngineError(
-                f"Ray came to its end, and {work.left} records have no verdict.", hint="The same command goes on."
-            )
+            raise EngineError(f"Ray came to its end, and {work.left} records have no verdict.", hint=_GOES_ON)
 
     def facts(self) -> dict[str, Any]:
         first = self._opened[0] if self._opened else {"engine": {"engine": self._plan.engine}}
@@ -191,6 +190,9 @@ class RayExecutor:
             while not self._ray.wait([asked], timeout=POLL_SECONDS)[0]:
                 yield News()
             yield from self._ray.get(asked)
+        except self._ray.exceptions.RayActorError as error:
+            lost = EngineError("Ray lost the process that its workers report to.", hint=_GOES_ON)
+            raise self._failure or lost from error
         except self._ray.exceptions.RayError as error:
             raise self._failure or _given_up(error) from error
 
@@ -298,7 +300,5 @@ def _anchored(request: RunRequest) -> RunRequest:
 
 
 def _given_up(error: Exception) -> EngineError:
-    lines = str(error).strip().splitlines()
-    return EngineError(
-        f"Ray gave up: {lines[-1].strip() if lines else type(error).__name__}", hint="The same command goes on."
-    )
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return EngineError(f"Ray gave up: {lines[-1].strip().partition('. ')[0].rstrip('.')}.", hint=_GOES_ON)
