@@ -222,7 +222,13 @@ class RayExecutor:
     def _connect(self) -> None:
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong comes as an exception too
-        self._ray.init(**self._cluster(), log_to_driver=False, logging_level=logging.CRITICAL)
+        try:
+            self._ray.init(**self._cluster(), log_to_driver=False, logging_level=logging.CRITICAL)
+        except ConnectionError as error:
+            raise EngineError(
+                f"no Ray cluster answers at {self._choice.address}, or it asks for another token.",
+                hint="Its token goes into RAY_AUTH_TOKEN.",
+            ) from error
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         entry = self._request.model.spec.workers if self._request.model else None
         self._places = places(self._choice.workers or entry, self._request.engine.cards(self._request.model), nodes)
