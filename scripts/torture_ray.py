@@ -2,11 +2,12 @@
 
     python scripts/torture_ray.py [--only SCENE ...] [--kills N] [--records N] [--seed S] [--model FOLDER] [--address A]
 
-Two workers on this machine's own Ray, or on the one at `--address`. In each scene a run has processes of one kind killed
-with SIGKILL: its workers while they judge, the driver (the process of the command), the one that reads the records, the
-desk that the workers report to, or the raylet, which is all of Ray on this machine. A driver that ended early is started
-again as soon as nothing writes any more. With --model the workers hold vLLM on that folder, with a context of 4,096
-tokens, instead of the fake engine. The last line is JSON, as `torture.py` has it. Needs the extra `ray`, and Linux.
+Two workers on this machine's own Ray, or on the one at `--address`. In each scene a run has processes of one kind
+killed with SIGKILL: its workers while they judge, the driver (the process of the command), the one that reads the
+records, the desk that the workers report to, or the raylet, which is all of Ray on this machine. A driver that ended
+early is started again as soon as nothing writes any more. With --model the workers hold vLLM on that folder, with a
+context of 4,096 tokens, instead of the fake engine. The last line is JSON, as `torture.py` has it. Needs the extra
+`ray`, and Linux.
 """
 
 from __future__ import annotations
