@@ -25,6 +25,8 @@ class EngineChoice:
     options: Mapping[str, Any] = field(default_factory=dict)
     server_url: str = ""
     api_key: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    """What the guard lets through, in whichever process opens the engine."""
 
     @classmethod
     def of(
@@ -36,7 +38,7 @@ class EngineChoice:
             check_local(server_url, allowed_hosts)
         if allowed_hosts:
             guard(allowed_hosts)
-        return cls(wanted, dict(options), server_url, os.environ.get("LOCALJUDGE_API_KEY", ""))
+        return cls(wanted, dict(options), server_url, os.environ.get("LOCALJUDGE_API_KEY", ""), allowed_hosts)
 
     @property
     def engine(self) -> str:
@@ -71,6 +73,8 @@ class EngineChoice:
     def open(self, model: LocalModel | None) -> Engine:
         """Opens the engine, with the options of the model's entry where they apply. Raises EngineError, and ConfigError
         when a file of the model was touched meanwhile."""
+        if self.allowed_hosts:
+            guard(self.allowed_hosts)
         engine = open_engine(
             self.engine,
             model.path if model else None,

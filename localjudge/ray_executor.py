@@ -36,6 +36,7 @@ OBJECT_STORE_BYTES = 256 << 20
 POLL_SECONDS = 0.2
 
 _LOOPBACK = "127.0.0.1"
+_GOES_ON = "The same command goes on."
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # With `uv run`, Ray would pack up the working folder and send it to the workers.
@@ -46,8 +47,13 @@ _LOCAL_ENVIRONMENT = {
     # Off a cluster Ray listens on the loopback alone; on Linux this is the only way to ask for it.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Who reaches a port and knows the token can run code as this user; Ray's own token lies in a readable file.
+    "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    # Unasked, Ray starts workers at nice 15, and whatever else the machine does goes before the judging.
+    "RAY_worker_niceness": "0",
 }
+_TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Where a user may have the token of a cluster, besides Ray's own file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class RayChoice:
     def open(self, request: RunRequest, plan: Plan, stored: Stored, stop: Stop, left: int) -> RayExecutor:
         """As `OpenExecutor` has it. Raises ConfigError where Ray is not installed."""
         os.environ.update(_ENVIRONMENT | ({} if self.address else _LOCAL_ENVIRONMENT))
+        if not os.environ.keys().isdisjoint(_TOKENS):
+            os.environ.setdefault("RAY_AUTH_MODE", "token")  # which Ray leaves off for a given address
         try:
             import ray.data
         except ImportError as error:
@@ -136,9 +144,7 @@ class RayExecutor:
     def do(self, work: Work) -> None:
         work.follow((news.usage, news.stored) for news in self._stop.watch(self._news) if news.stored)
         if work.left and not self._stop.asked:
-            raise EngineError(
-                f"Ray came to its end, and {work.left} records have no verdict.", hint="The same command goes on."
-            )
+            raise EngineError(f"Ray came to its end, and {work.left} records have no verdict.", hint=_GOES_ON)
 
     def facts(self) -> dict[str, Any]:
         first = self._opened[0] if self._opened else {"engine": {"engine": self._plan.engine}}
@@ -184,6 +190,9 @@ class RayExecutor:
             while not self._ray.wait([asked], timeout=POLL_SECONDS)[0]:
                 yield News()
             yield from self._ray.get(asked)
+        except self._ray.exceptions.RayActorError as error:
+            lost = EngineError("Ray lost the process that its workers report to.", hint=_GOES_ON)
+            raise self._failure or lost from error
         except self._ray.exceptions.RayError as error:
             raise self._failure or _given_up(error) from error
 
@@ -213,7 +222,13 @@ class RayExecutor:
     def _connect(self) -> None:
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong comes as an exception too
-        self._ray.init(**self._cluster(), log_to_driver=False, logging_level=logging.CRITICAL)
+        try:
+            self._ray.init(**self._cluster(), log_to_driver=False, logging_level=logging.CRITICAL)
+        except ConnectionError as error:
+            raise EngineError(
+                f"no Ray cluster answers at {self._choice.address}, or it asks for another token.",
+                hint="Its token goes into RAY_AUTH_TOKEN.",
+            ) from error
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         entry = self._request.model.spec.workers if self._request.model else None
         self._places = places(self._choice.workers or entry, self._request.engine.cards(self._request.model), nodes)
@@ -291,7 +306,5 @@ def _anchored(request: RunRequest) -> RunRequest:
 
 
 def _given_up(error: Exception) -> EngineError:
-    lines = str(error).strip().splitlines()
-    return EngineError(
-        f"Ray gave up: {lines[-1].strip() if lines else type(error).__name__}", hint="The same command goes on."
-    )
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return EngineError(f"Ray gave up: {lines[-1].strip().partition('. ')[0].rstrip('.')}.", hint=_GOES_ON)

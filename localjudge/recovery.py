@@ -32,8 +32,9 @@ class SteadyJudge:
     """A `Judge` on an engine of its own, which it opens again when it dies.
 
     When the engine dies, the records in flight are asked again in ever smaller parts. One that it dies of alone gets a
-    verdict whose grades are `engine_error`, once any other record has shown that the engine itself is sound. An engine
+    verdict whose grades are `engine_error`, once the engine has answered for another record, or none is left. An engine
     that dies of three single records in a row, or a second time of no record in particular, is given up: EngineError.
+    Both are counted over all calls of `judge`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SteadyJudge:
         self._rubrics = dict(rubrics)
         self._settings = settings
         self._accused: list[tuple[Record, EngineError]] = []
+        self._in_a_row = 0
         self._condemned = 0
         self._unexplained = 0
         self.reopened = 0
@@ -81,7 +83,9 @@ class SteadyJudge:
             for verdict in self._judge.judge(taken(), only=only):
                 del held[verdict.id]
                 yield verdict
-                yield from self._condemn(only)
+                if verdict.usage.requests:  # one that rules decided says nothing of the engine
+                    self._in_a_row = 0
+                    yield from self._condemn(only)
         except EngineError as failure:
             return failure
         return None
@@ -98,7 +102,8 @@ class SteadyJudge:
             left = [*held.values(), *rest]
             if len(left) == 1:
                 self._accused.append((left[0], failure))
-                if len(self._accused) == _IN_A_ROW:
+                self._in_a_row += 1
+                if self._in_a_row == _IN_A_ROW:
                     raise failure
             else:
                 groups.extendleft(reversed(_parts(left)))
@@ -115,7 +120,7 @@ class SteadyJudge:
         self._judge = Judge(self.engine, self._rubrics, self._settings)
 
     def _condemn(self, only: Only | None) -> Iterator[Verdict]:
-        """The verdicts on those that the engine died of: another record has just shown that it is sound."""
+        """The verdicts on those that the engine died of."""
         accused, self._accused = self._accused, []
         for record, failure in accused:
             self._condemned += 1

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +42,20 @@ class LocalModel:
         """Raises ConfigError when a file was touched since its digest was taken: what was loaded may be other bytes."""
         if self.stamp and self.stamp != model_folder.stamp_of(self.path):
             raise ConfigError(f"{self.path}: a file changed while the model was loaded.", hint="Start again.")
+
+    def as_here(self) -> LocalModel:
+        """The same model as this machine has it, which may be another copy than that of the machine that asks.
+
+        Raises ConfigError where there is none, or one of other bytes.
+        """
+        if self.stamp and self.path.is_dir() and self.stamp == model_folder.stamp_of(self.path):
+            return self
+        here = resolve(str(self.path), {})
+        if here.digest != self.digest:
+            raise ConfigError(
+                f"{self.path} is another model on a machine of the cluster.", hint="Give every machine the same files."
+            )
+        return replace(self, stamp=here.stamp)
 
 
 @dataclass(frozen=True)

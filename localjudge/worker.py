@@ -14,7 +14,7 @@ from typing import Any
 from localjudge.errors import EngineError, LocalJudgeError, StoreError
 from localjudge.intake import RunRequest, records_of
 from localjudge.labels import Reads, insist_on_labels
-from localjudge.manifest import Plan
+from localjudge.manifest import Plan, environment, hardware, packages
 from localjudge.offline import go_offline
 from localjudge.records import Record
 from localjudge.recovery import SteadyJudge
@@ -121,11 +121,15 @@ class Worker:
 
     def _open(self) -> tuple[SteadyJudge, RunStore]:
         go_offline()
+        if model := self._request.model:
+            self._request = replace(self._request, model=model.as_here())
         judge = open_judge(self._request)
         store = RunStore.create(self._request.out, self._plan, self._request.shard, command=self._request.command)
         # One that was killed and started anew finds here what it stored before.
         self._stored = store.stored(self._request.shard, but=self._before)
-        self._tell(News(opened=observed_of(self._request, self._plan, judge.engine)))
+        # Of the machine that the engine is on; the one with the command may be another.
+        here = {"packages": packages(), "hardware": hardware(), "environment": environment()}
+        self._tell(News(opened=observed_of(self._request, self._plan, judge.engine) | here))
         return judge, store
 
     def _do(self, judge: SteadyJudge, store: RunStore, number: int, records: Sequence[Record]) -> None:

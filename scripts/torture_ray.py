@@ -1,11 +1,13 @@
 """Kills what belongs to runs on Ray, and counts what is lost.
 
-    python scripts/torture_ray.py [--kills N] [--records N] [--seed S] [--model FOLDER]
+    python scripts/torture_ray.py [--only SCENE ...] [--kills N] [--records N] [--seed S] [--model FOLDER] [--address A]
 
-Two workers on this machine's own Ray. Most kills hit a worker that is judging, the others the process that reads the
-records, the one that the workers report to, or the driver, which is then started again. With --model the workers hold
-vLLM on that folder, with a context of 4,096 tokens, instead of the fake engine. The last line is JSON, as `torture.py`
-has it. Needs the extra `ray`, and Linux.
+Two workers on this machine's own Ray, or on the one at `--address`. In each scene a run has processes of one kind
+killed with SIGKILL: its workers while they judge, the driver (the process of the command), the one that reads the
+records, the desk that the workers report to, or the raylet, which is all of Ray on this machine. A driver that ended
+early is started again as soon as nothing writes any more. With --model the workers hold vLLM on that folder, with a
+context of 4,096 tokens, instead of the fake engine. The last line is JSON, as `torture.py` has it. Needs the extra
+`ray`, and Linux.
 """
 
 from __future__ import annotations
@@ -35,15 +37,18 @@ from localjudge.weights import resolve
 
 MARK = "LOCALJUDGE_TORTURE"
 """In the environment of a driver and of all that it starts: nothing else is ever killed."""
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds that Ray's processes have to end in once their driver is gone."""
 TITLES = {"reader": b"ray::MapBatches(", "desk": b"ray::Desk"}
+ONCE = {"driver": 2, "reader": 2, "desk": 1, "raylet": 1}
+"""Kills in the scenes that --kills is not about."""
 
 
 def main() -> None:
-    """One run, killed until it has had enough, then finished and held against an unbroken one."""
+    """One run a scene, killed until it has had enough, then finished and held against an unbroken one."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--only", nargs="+", choices=["worker", *ONCE], default=["worker", *ONCE])
+    parser.add_argument("--kills", type=int, default=20, help="of workers")
     parser.add_argument("--records", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", type=Path)
@@ -51,19 +56,21 @@ def main() -> None:
     options = parser.parse_args()
     go_offline()
     rng, start = random.Random(options.seed), time.perf_counter()
-    os.environ[MARK] = "1" if options.address else f"{os.getpid()}-{rng.random()}"
+    os.environ |= {MARK: "1" if options.address else f"{os.getpid()}-{rng.random()}", "TORTURE_LOUD": "1"}
+    scenes: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory(prefix="torture-ray-") as folder:
         records = write_records(Path(folder) / "in.jsonl", options.records, rng)
-        request = _request(records, Path(folder) / "run", options.model)
-        run = _KilledRun(request, rng, RayChoice(options.address, workers=2))
-        run.suffer(options.kills)
-        figures = run.finish()
         whole = _request(records, Path(folder) / "unbroken", options.model)
         assert Writer(whole).wait() == 0
-        figures["merged_equal"] = merged(request.out) == merged(whole.out)
+        for scene in options.only:
+            request = _request(records, Path(folder) / scene, options.model)
+            run = _KilledRun(request, rng, RayChoice(options.address, workers=2))
+            run.suffer(scene, ONCE.get(scene, options.kills))
+            scenes[scene] = run.finish() | {"merged_equal": merged(request.out) == merged(whole.out)}
+            print(json.dumps({scene: scenes[scene]}), flush=True)
     engine = "vllm" if options.model else "fake"
     head = {"benchmark": "torture_ray", "seed": options.seed, "engine": engine, "records": options.records}
-    print(json.dumps(head | figures | {"seconds": round(time.perf_counter() - start)}))
+    print(json.dumps(head | {"scenes": scenes, "seconds": round(time.perf_counter() - start)}))
 
 
 def _request(records: Path, out: Path, model: Path | None) -> RunRequest:
@@ -78,44 +85,58 @@ class _KilledRun:
     def __init__(self, request: RunRequest, rng: random.Random, ray: RayChoice) -> None:
         self.request, self.rng, self.ray = request, rng, ray
         self.acknowledged: set[str] = set()
-        self.killed: Counter[str] = Counter()
+        self.kills = 0
         self.codes: Counter[str] = Counter()
-        self.orphans = 0
+        self.writing = 0.0
+        """Seconds, at most, for which workers had a segment open after their driver's end."""
+        self.written = 0
+        """Verdicts that they wrote then."""
         self.driver = self._start()
 
-    def suffer(self, kills: int) -> None:
-        """Kills one process after another, each time after more verdicts have come."""
-        while self.killed.total() < kills and self._some_more():
+    def suffer(self, kind: str, kills: int) -> None:
+        """Kills one process of a kind after another, each time after more verdicts have come; the reader, whose work is
+        soon done, as soon as it is there."""
+        while self.kills < kills and (kind == "reader" or self._some_more()):
             time.sleep(self.rng.uniform(0.0, 0.5))
-            kind = self.rng.choices(("worker", "driver", "reader", "desk"), (16, 2, 1, 1))[0]
+            if self.driver.ended():
+                if self._ended() == 0:
+                    return
+                self.driver = self._start()
             victims = [self.driver.pid] if kind == "driver" else list(self._processes(kind))
-            if not victims or self.driver.ended():
-                continue
-            os.kill(self.rng.choice(victims), signal.SIGKILL)
-            self.killed[kind] += 1
-            print(f"{kind} killed, {len(self.driver.acknowledged)} acknowledged by this driver", flush=True)
+            if victims and not self.driver.ended():
+                with suppress(ProcessLookupError):
+                    os.kill(self.rng.choice(victims), signal.SIGKILL)
+                    self.kills += 1
+                    print(f"{kind} killed, {len(self.driver.acknowledged)} acknowledged by this driver", flush=True)
 
     def finish(self) -> dict[str, object]:
         """Lets the run come to its end, however often it must be started, and counts."""
         while self._ended() != 0:
             self.driver = self._start()
+        ended = time.monotonic()
+        while (left := self._left()) and time.monotonic() < ended + PATIENCE:
+            time.sleep(0.1)
+        ended = time.monotonic() - ended
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         stored = RunStore.open(self.request.out).stored()
         ids = [json.loads(line)["id"] for line in merged(self.request.out).splitlines()]
-        segments = list((self.request.out / "verdicts").iterdir())
-        lines = sum(isinstance(entry, Line) for path in segments for entry in read_segment(path))
         manifest = json.loads((self.request.out / "manifest.json").read_bytes())
         return {
-            "kills": self.killed.total(),
-            "killed": dict(self.killed),
+            "kills": self.kills,
             "ends": dict(self.codes),
-            "orphans": self.orphans,
+            "writing_after_driver_s": round(self.writing, 1),
+            "written_after_driver": self.written,
+            "processes_left": len(left),
+            "processes_ended_s": round(ended, 1),
             "acknowledged": len(self.acknowledged),
             "verdicts": len(stored),
-            "segments": len(segments),
+            "segments": len(self._segments()),
             "lost": len(self.acknowledged - set(ids)),
             "duplicated": len(ids) - len(set(ids)),
-            "judged_again": lines - len(set(ids)),
-            "executor": manifest["executor"],
+            "judged_again": self._lines() - len(set(ids)),
+            "executor": manifest.get("executor"),
         }
 
     def _some_more(self) -> bool:
@@ -130,17 +151,21 @@ class _KilledRun:
         return True
 
     def _ended(self) -> int:
-        code = self.driver.wait()
+        """The exit code of the driver, once it is gone and nothing writes any more."""
+        code, ended, lines = self.driver.wait(), time.monotonic(), self._lines()
         self.acknowledged.update(self.driver.acknowledged)
         self.codes[str(code)] += 1
-        end = time.monotonic() + PATIENCE
-        while (left := self._left()) and time.monotonic() < end:
-            time.sleep(0.1)
-        self.orphans += len(left)
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        while any(self._processes("worker")) and time.monotonic() < ended + PATIENCE:
+            time.sleep(0.05)
+        self.writing = max(self.writing, time.monotonic() - ended)
+        self.written += self._lines() - lines
         return code
+
+    def _segments(self) -> list[Path]:
+        return list((self.request.out / "verdicts").glob("*.jsonl"))
+
+    def _lines(self) -> int:
+        return sum(isinstance(entry, Line) for path in self._segments() for entry in read_segment(path))
 
     def _left(self) -> list[int]:
         """What should end with its driver: all that it started, or its workers in a Ray that stays."""
@@ -158,7 +183,10 @@ class _KilledRun:
                 if kind == "worker":
                     if any(link.readlink().parent == verdicts for link in (process / "fd").iterdir()):
                         yield pid
-                elif (process / "cmdline").read_bytes().startswith(TITLES[kind]):
+                elif kind == "raylet":
+                    if process.joinpath("cmdline").read_bytes().split(b"\0")[0].endswith(b"/raylet"):
+                        yield pid
+                elif process.joinpath("cmdline").read_bytes().startswith(TITLES[kind]):
                     yield pid
             except OSError:
                 continue

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,19 @@ def test_a_file_touched_while_the_model_loads_is_noticed(model: Path) -> None:
     (model / "tokenizer.json").write_bytes(b"[]")
     with pytest.raises(ConfigError, match="changed while the model was loaded"):
         resolved.check_unchanged()
+
+
+def test_a_copy_on_another_machine_is_the_same_model_and_other_bytes_are_not(model: Path) -> None:
+    asked = weights.resolve(str(model), {})
+    assert asked.as_here() is asked
+    copied = replace(asked, stamp="that of another machine's disk")
+    assert copied.as_here() == asked
+    (model / "tokenizer.json").write_bytes(b"[]")
+    with pytest.raises(ConfigError, match="is another model on a machine of the cluster"):
+        copied.as_here()
+    shutil.rmtree(model)
+    with pytest.raises(ConfigError, match=model.name):
+        copied.as_here()
 
 
 NAMES = st.text(min_size=1, max_size=8)

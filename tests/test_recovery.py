@@ -103,6 +103,27 @@ def test_an_engine_that_always_dies_is_given_up_soon_and_no_record_is_blamed() -
     assert engines.opened <= 7
 
 
+def test_an_engine_that_always_dies_is_given_up_however_few_records_it_is_given_at_a_time() -> None:
+    judge, verdicts = SteadyJudge(Mortal(lambda *_: True), RUBRICS, EXPLAIN), list[Verdict]()
+    with pytest.raises(EngineError, match="the engine is gone"):
+        for record in records(10):
+            verdicts += judge.judge([record])
+    assert len(verdicts) == 2
+
+
+def test_verdicts_of_rules_alone_do_not_speak_for_an_engine() -> None:
+    rubrics: dict[TaskType, Rubric] = {
+        "reply": load_rubric("reply").select(("1.1",)),
+        "push": load_rubric("push").select(("5.4",)),
+    }
+    asked, ruled = {"task_type": "reply", "message": "好的。"}, {"task_type": "push", "message": "好的。"}
+    judge, verdicts = SteadyJudge(Mortal(lambda *_: True), rubrics, Settings()), list[Verdict]()
+    with pytest.raises(EngineError, match="the engine is gone"):
+        for number in range(10):
+            verdicts += judge.judge([parse_record({"id": f"r{number}", **(ruled if number % 2 else asked)})])
+    assert [(verdict.id, verdict.scored) for verdict in verdicts] == [("r0", 0), ("r1", 1), ("r2", 0), ("r3", 1)]
+
+
 def test_an_engine_that_dies_again_and_again_of_nothing_is_given_up() -> None:
     seen: dict[int, int] = {}
 
