@@ -8,9 +8,11 @@ import re
 from functools import lru_cache
 from typing import ClassVar
 
-from localjudge.checks.announcements import announcement, english, goes_on_in_english, own_nature
+from localjudge.checks.announcements import announcement
 from localjudge.checks.base import Check, Confidence, Opinion
-from localjudge.checks.claims import SELF, Claim, Place, place_of, said_of_self
+from localjudge.checks.claims import Place, place_of, said_of_self
+from localjudge.checks.context import SELF, Claim
+from localjudge.checks.english import english, goes_on_in_english
 from localjudge.checks.machines import (
     IN,
     MOST,
@@ -22,6 +24,7 @@ from localjudge.checks.machines import (
     plain,
     vocabulary,
 )
+from localjudge.checks.nature import own_nature
 from localjudge.checks.persona import names_of
 from localjudge.checks.suspicion import suspected
 from localjudge.checks.text import Quote, Text, quote_at, text_of

@@ -137,7 +137,7 @@ class Vocabulary(BaseModel):
             rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
             rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
             rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
-            rf"|(?P<bot>{one_of(self.bots)}|聊天机器)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
+            rf"|(?P<bot>{one_of(self.bots)}|聊天机器(?!人)|客服机器(?!人)|机器客服)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
             rf"|(?P<word>{one_of(self.word_names)})"
             r"|(?P<code>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|(?<!验证)(?<!邀请)(?<!兑换)(?<!优惠)(?<!股票)(?<!基金)代码|脚本|算法)"
             r"|(?P<thing>系统|软件|模型|机器(?!人|学习|猫|狗|翻译|视觉)"

@@ -8,7 +8,7 @@ import itertools
 import re
 from functools import lru_cache
 
-from localjudge.checks.claims import SELF, Claim
+from localjudge.checks.context import SELF, Claim
 from localjudge.checks.machines import IN, STOP, one_of, vocabulary
 
 _NOT_YOU = "[^，。！？；：、…,.!?;:\\n您你他她它孩客带陪安教帮卖买用发送]"

@@ -1,0 +1,128 @@
+"""What an English message says of its writer: a machine by name, what only a machine has or lacks, who is at this end.
+Knows no Chinese.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from localjudge.checks.context import Claim, in_context
+from localjudge.checks.machines import MOST
+from localjudge.checks.text import Quote, Text
+
+_ADVERBS = (
+    r"(?:just |only |actually |really |also |still |basically |simply |merely |honestly |indeed |in fact |in truth "
+    r"|truly |literally |purely |of course |kind of |technically |now |currently |in reality )*"
+)
+_I_AM = rf"\b(?:i'm|i am|im) {_ADVERBS}"
+_MODELS = r"chatgpt|gpt(?:-?\d[\w.]*)?|deepseek|qwen|claude|gemini|siri|copilot|llama|grok|kimi"
+_ARTIFICIAL = r"virtual|digital|automated|automatic|artificial|ai-(?:powered|driven|based)|conversational|robotic|synthetic"
+_TRADE = (
+    r"assistant|agent|companion|human|helper|concierge|system|representative|rep|guide|tutor|coach|receptionist|host"
+    r"|operator|being|intelligence|character|persona|friend|girlfriend|boyfriend|advisor|service|voice|butler|secretary"
+    r"|person|entity|program|avatar|clerk"
+)
+_MACHINE = (
+    rf"(?:ai|a\.i\.|bot|chatbot|voicebot|robot|(?:large |ai )?language model|llm|(?:{_ARTIFICIAL}) (?:[a-z]+ )?(?:{_TRADE})"
+    rf"|computer program|artificial intelligence|{_MODELS}|machine|program|algorithm|(?:piece|bit|bunch) of (?:software|code)"
+    r"|(?:lines?|strings?) of code|neural net(?:work)?|ai-generated [a-z]+)"
+)
+_NO_HEAD = (
+    r"(?!(?:of|for|with|who|that|from|at|in|on|and|or|not|behind|to|about|working|selling|building|teaching|using"
+    r"|training|never|no|by|your|my|like|than)\b)"
+)
+_ADJECTIVES = rf"(?:{_NO_HEAD}[a-z'-]+,? ){{0,4}}?"
+_GOES_ON = re.compile(
+    r"(?:[ -](?:engineer|research|teach|train|consult|develop|expert|special|stud|design|coach|company|team|product"
+    r"|course|lab|startup|fan|scien|manager|learning|vacuum|mop|clean|arm|toy|party|dance|photo|image|video|draw|art\b"
+    r"|sales|writ|lawyer|enthusias|tool|operator\b|club|kit|class|fest|movie|shop|store|artist|newbie|nerd|geek|policy"
+    r"|ethic|director|coordinator|chair|officer|lead\b|repair|maker|builder|owner|user|skeptic|guy\b|girl\b|person\b))"
+)
+_PATTERNS = [
+    rf"{_I_AM}(?:an? |the |your |our |this [a-z]+'s |one of (?:the|our|those|their) ){_ADJECTIVES}(?P<what>{_MACHINE})s?(?![a-z])",
+    rf"{_I_AM}(?P<what>ai|software|{_MODELS}|artificial(?: intelligence)?|code|automated)(?![a-z-])",
+    rf"(?:\bi(?:'m| am)|\bmy name is|\bthis is|\bit's|\bmy name's) [a-z]+(?: here)?[,—-]+ ?(?:an? |the |your |our )"
+    rf"{_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
+    rf"\b[a-z]+ here[,—-]+ ?(?:an? |the |your |our ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
+    rf"\b(?:as|being) (?:an? |your |the )(?:(?!not\b)[a-z-]+ ){{0,4}}?(?P<what>{_MACHINE})(?: (?:assistant|model|agent|bot))?"
+    r"(?:, | |，)(?:and an? [a-z ]{0,30}, )?(?:(?:of course|unfortunately|sadly|however|though|sorry),? )?(?:(?:i|my)\b|[我俺本])",
+    rf"\byou(?:'re| are|'ve| have)(?: been)? (?:now |currently |actually |really |in fact )*(?:chatting|talking|speaking"
+    rf"|texting|messaging|connected|interacting|dealing|reached|got|communicating)(?: (?:with|to))? (?:an? |our |the )?"
+    rf"{_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
+    r"\bi(?:'m| am| was|'ve been| have been) (?:an? [a-z ]{0,20})?(?P<what>trained by (?:openai|anthropic|google|meta"
+    r"|deepseek|alibaba)|trained on (?:data|text|a |large|lots|millions|billions)|(?:programmed|coded|developed|created"
+    r"|built|engineered|generated) (?:by|to|in|with)|made (?:by (?:openai|anthropic|google|engineers|developers)|of code)"
+    r"|designed (?:by|to be)|(?:powered|driven) by (?:ai|gpt|a language|a large|an ai|artificial|openai|code|software"
+    r"|algorithms|machine)|(?:running|built|based) on (?:gpt|a language|a large|deepseek|an llm|openai|code|servers?\b))",
+    r"\bi (?P<what>(?:run on (?:gpt|a language|deepseek|code|servers?|electricity|an? llm)|live (?:in|on) (?:the cloud|a server"
+    r"|your (?:phone|screen))|(?:only )?exist (?:only )?(?:in|on|as) (?:the cloud|a server|this (?:chat|app)|software|code)))",
+    r"\bmy (?P<what>training (?:data|cut-?off)|knowledge cut-?off|programming (?:does|doesn't|only|won't|forbids)"
+    r"|knowledge (?:only goes|stops|ends)|creators|(?:neural|language) (?:net|model)|algorithms? (?:says?|thinks?|tells?"
+    r"|suggests?)|circuits)",
+    r"\bi(?:'m| am) (?:actually |really |just |honestly )*(?:not|no) (?:actually |really )?(?:an? )?(?:(?:real|actual"
+    r"|live|living|flesh-and-blood) )?(?P<what>human being|human|person|real|man|woman)(?=[,.;:!?—]|$| but| and| so| at all| -)",
+    r"\bi (?:don't|do not|can't|cannot) (?:actually |really |even |physically )*have (?:an? )?(?:physical |human |real )?"
+    r"(?P<what>body|bodies|taste buds|heartbeat|pulse|consciousness|physical form|human (?:feelings|emotions))(?![a-z])",
+    rf"\b(?:this|it)(?:'s| is) (?:just |only |actually )*(?:an? |your |our |the )?{_ADJECTIVES}(?P<what>ai assistant|chatbot"
+    r"|ai(?= (?:speaking|here|replying|answering|talking))|virtual (?:[a-z]+ )?(?:assistant|agent)|automated (?:assistant"
+    r"|agent|system|reply|response|message|line|service|chat)|bot|ai chat)(?![a-z])",
+    r"\b(?P<what>no (?:real |actual |live )?(?:human|person|people|one|humans)(?: is| are| being)? (?:here|behind|on (?:this"
+    r"|the other) end|typing|at the keyboard|involved|on this side))",
+    r"\bthere(?:'s| is| isn't| is not) (?P<what>(?:no|an?|any) (?:real |actual |live )?(?:human|person|people|one|human being)"
+    r"(?: being)? (?:here|behind|on (?:this|the other) end|typing|at the keyboard|on this side))",
+    r"\b(?P<what>(?:just|only) (?:an? |some |the )?(?:software|code|algorithm|ai|bot|machine|chatbot|program) (?:replying|here"
+    r"|talking|answering|typing|responding|speaking))",
+    rf"(?:^|[.,!;:—-] ?)(?:your |the |an? |just )?{_ADJECTIVES}(?P<what>{_MACHINE})(?: assistant)?"
+    r" (?:here|speaking|at your service|reporting)\b(?! to)",
+    r"\bthis (?:message|reply|response|chat|conversation|email|text|call|account|answer|number) (?:is|was|has been) (?:being )?"
+    r"(?P<what>(?:automatically |ai-|auto-?|machine-)?(?:generated|sent|written|produced|handled|composed|answered|run"
+    r"|managed) (?:automatically|by (?:an?|our|the) (?:[a-z]+ )?(?:ai|bot|chatbot|machine|language model|automated"
+    r"|virtual|system|algorithm))|ai-generated|auto-?generated|automated)",
+    rf"(?:^|[.!?—\n-] ?)(?:love, |from |yours, |sincerely, )?your {_ADJECTIVES}(?P<what>{_MACHINE})"
+    r"(?=$|[.!]$| is (?:here|ready|online))",
+]
+# No message without one of these says any of it.
+_MAY = re.compile(
+    r"\b(?:i|i'm|im|my|you|you're|you've|this|as|being|it's|no|here|your|just|only|there's|there|speaking)\b"
+)
+_ENGLISH = [re.compile(pattern) for pattern in _PATTERNS]
+_LED = re.compile(
+    r"\b(?:if|wish|as if|like|think|thinks|thought|say|says|said|saying|believe|believed|told|swear|pretend|suppose"
+    r"|imagine|whether|asked|asking|assume|assumed|sure|not|were|suspect|doubt|that|because you|prove|joke|joked|call"
+    r"|calls|called|unless|even though|yesterday|earlier|isn't|wasn't|when)\b[a-z' ]{0,14}$"
+)
+_FIGURES = ("machine", "program", "algorithm", "real", "person", "man", "woman", "robot", "grok", "siri")
+_MEANT = re.compile(
+    r"just|only|not an? real|not human|not real|\b(?:ai|automated)\b|don't|can't|cannot|yes\b|yep|yeah|caught|guess|admit"
+    r"|confess|honest|right|sorry|transparen|correct|true|never (?:sleep|tire|get)|no feelings"
+)
+_IN_JEST = re.compile(
+    r",? (?:before|until|at the gym|when|in the kitchen|without|lately|these days|this week|today|on the|in disguise|after)\b"
+)
+
+
+def english(text: Text, quotes: list[Quote]) -> list[Claim]:
+    """What an English message says of its writer."""
+    found: list[Claim] = []
+    folded = text.folded
+    if not _MAY.search(folded):
+        return found
+    for pattern in _ENGLISH:
+        for match in itertools.islice(pattern.finditer(folded), MOST):
+            standing = in_context(folded, *match.span(), quotes)
+            if goes_on_in_english(folded, match.end("what")):
+                standing = "other"
+            elif standing == "claim" and (
+                _LED.search(folded[max(0, match.start() - 30) : match.start()])
+                or (match["what"] in _FIGURES and not _MEANT.search(folded))
+                or (match["what"] in _FIGURES and _IN_JEST.match(folded, match.end("what")))
+            ):
+                standing = "doubtful"
+            found.append(Claim(*match.span(), standing))
+    return found
+
+
+def goes_on_in_english(folded: str, end: int) -> bool:
+    """Whether an English mention is part of a longer noun."""
+    return _GOES_ON.match(folded, end) is not None
