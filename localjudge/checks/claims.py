@@ -22,7 +22,7 @@ _ADVERB = (
 )
 _COPULA = r"(?:是|乃|属于|作为|身为|做为|算是|叫做?|名叫|系(?![统列数着好鞋领安])| ?shi(?![a-z]) ?|就一(?=[堆串段团]))"
 _MEASURE = (
-    r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的"
+    r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|那[个台款位只]|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的"
     r"|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
 )
 # Between the verb and the noun, and after the last 的: what one may do with a bot, or a second verb.
@@ -37,6 +37,7 @@ _WISHED_SELF = re.compile(rf"{SELF}(?:真|如果|要|若|假如|倘若|万一|�
 _STARTS_OFF = re.compile(
     r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪"
 )
+_DESCRIBES = re.compile("(?:不会|不用|不需|没有|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)")
 _NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|别")
 class Place(NamedTuple):
     """A mention in its clause."""
@@ -50,6 +51,8 @@ class Place(NamedTuple):
     end: int
     """Where its noun ends."""
     right: str
+    noun: str
+    """The mention itself."""
 
 
 def place_of(text: Text, mention: Mention) -> Place:
@@ -60,7 +63,13 @@ def place_of(text: Text, mention: Mention) -> Place:
     start = mention.start - len(window) + cut
     tail, end = tail_of(folded, mention)
     return Place(
-        mention, window[cut:].lstrip(), folded[max(0, start - WINDOW) : start], tail, end, folded[end : end + WINDOW]
+        mention,
+        window[cut:].lstrip(),
+        folded[max(0, start - WINDOW) : start],
+        tail,
+        end,
+        folded[end : end + WINDOW],
+        folded[mention.start : mention.end],
     )
 
 
@@ -127,7 +136,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
             rf"|这样的)(?P<attribute>(?:{IN}{{0,6}}的|小小?|普通|破|笨|傻|小破|智能|聊天|客服|语音)?))$"
         ),
         "facing": re.compile(
-            rf"^{IN}{{0,6}}(?P<self>[您你](?:面前|眼前|对面|正在聊|现在聊|聊天?|对话|说话|咨询|联系|接通|看到|在聊|交谈)的?(?:这位|这个|对象|对方|人|我)?)"
+            rf"^(?:其实|现在|此刻|{PARTICLE})*(?P<self>(?<![和跟与同给])[您你](?:面前|眼前|对面|正在聊|现在聊|聊天?|对话|说话|咨询|联系|接通|看到|在聊|交谈)的?(?:这位|这个|对象|对方|人|我)?)"
             rf"[^{STOP}是]{{0,6}}{_ADVERB}{{0,3}}是(?P<attribute>{IN}{{0,14}})$"
         ),
         "desk": re.compile(
@@ -198,6 +207,11 @@ def _bound_by(match: re.Match[str], place: Place) -> _Bound:
     )
 
 
+_MACHINE_LIKE = re.compile(
+    "智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
+)
+
+
 def _qualifies(attribute: str, place: Place) -> bool:
     """Whether what stands between 我是 and the mention only describes it."""
     kind = place.mention.kind
@@ -206,11 +220,9 @@ def _qualifies(attribute: str, place: Place) -> bool:
         return not rest
     if kind in ("thing", "code"):
         if not rest:
-            return bool(attribute) or kind == "code"
-        return re.search(
-            r"智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写",
-            attribute,
-        ) is not None and not _unfit(rest)
+            return bool(attribute) or kind == "code" or place.noun in ("机器", "模型", "软件")
+        described = rest != attribute and rest.endswith("的")
+        return (described or _MACHINE_LIKE.search(attribute) is not None) and not _unfit(rest)
     return not _unfit(rest)
 
 
@@ -218,7 +230,8 @@ def _unfit(attribute: str) -> bool:
     if not attribute:
         return False
     last = attribute.rpartition("的")[2]
-    return bool((_STARTS_OFF.match(attribute) and not re.match('不会|不用|不需|没有|不知|刚上线|刚上岗|先', attribute)) or _NEGATED.search(attribute) or _OBJECT_VERB.search(last))
+    starts_off = _STARTS_OFF.match(attribute) and not _DESCRIBES.match(attribute)
+    return bool(starts_off or _NEGATED.search(attribute) or _OBJECT_VERB.search(last))
 
 
 def _apposition(place: Place) -> _Bound | None:
@@ -234,10 +247,10 @@ def _apposition(place: Place) -> _Bound | None:
         has = right.startswith(("都", "也没", "就没", "没有", "没卖", "没买", "不要", "才", "还没", "也不卖"))
         if measure.startswith("这"):
             has = _POSSESSED.match(right) is not None and place.mention.kind not in ("agent", "ai")
-        return _Bound(match.start("self"), has or place.tail == "topic", named=place.tail == "open")
+        return _Bound(match.start("self"), has or place.tail == "topic")
     match = patterns["we"].search(place.left)
     if match and place.mention.kind in ("bot", "ai", "agent", "virtual", "model"):
-        return _Bound(match.start("self"), _LIVES.match(place.right) is None, named=place.tail == "open")
+        return _Bound(match.start("self"), _LIVES.match(place.right) is None)
     whole = place.tail == "whole" and (
         not place.right or place.right[0] in STOP + " ~" or place.right[0] in "呀啊哦啦呢哈"
     )
@@ -264,7 +277,7 @@ def _desk(place: Place) -> _Bound | None:
     match = patterns["own"].search(place.left)
     if match:
         product = place.tail == "topic" or re.match("支持|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装", place.right)
-        return _Bound(match.start("self"), bool(product), named=place.tail == "open")
+        return _Bound(match.start("self"), bool(product))
     role = place.end > place.mention.end or kind in ("agent", "virtual", "ai")
     match = patterns["here"].search(place.left)
     if match:

@@ -46,7 +46,7 @@ _PATTERNS = [
     rf"{_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     rf"\b[a-z]+ here[,—-]+ ?(?:an? |the |your |our ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     rf"\b(?:as|being) (?:an? |your |the )(?:(?!not\b)[a-z-]+ ){{0,4}}?(?P<what>{_MACHINE})(?: (?:assistant|model|agent|bot))?"
-    r"(?:, | |，)(?:and an? [a-z ]{0,30}, )?(?:(?:of course|unfortunately|sadly|however|though|sorry),? )?(?:(?:i|my)\b|[我俺本])",
+    r"(?:, ?| )(?:and an? [a-z ]{0,30}, )?(?:(?:of course|unfortunately|sadly|however|though|sorry),? )?(?:(?:i|my)\b|[我俺本])",
     rf"\byou(?:'re| are|'ve| have)(?: been)? (?:now |currently |actually |really |in fact )*(?:chatting|talking|speaking"
     rf"|texting|messaging|connected|interacting|dealing|reached|got|communicating)(?: (?:with|to))? (?:an? |our |the )?"
     rf"{_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",

@@ -24,7 +24,7 @@ from localjudge.checks.machines import (
     plain,
     vocabulary,
 )
-from localjudge.checks.nature import own_nature
+from localjudge.checks.nature import answers, own_nature
 from localjudge.checks.persona import names_of
 from localjudge.checks.suspicion import suspected
 from localjudge.checks.text import Quote, Text, quote_at, text_of
@@ -79,7 +79,7 @@ class AiAdmission(Check):
             return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
         human = _HUMAN.search(text.folded) is not None
-        claims = own_nature(text, quotes) + english(text, quotes)
+        claims = own_nature(text, quotes) + answers(text, quotes) + english(text, quotes)
         names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
         for mention in mentions:
             place = place_of(text, mention)

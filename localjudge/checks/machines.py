@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from localjudge.checks.segments import begins_predicate
 from localjudge.checks.text import Text
 from localjudge.strict_yaml import load_yaml
 
@@ -251,7 +252,7 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
     named = _NAME.match(folded, end) if mention.kind in ("agent", "virtual") else _PLAIN_NAME.match(folded, end)
     if named:
         return "whole", named.end()
-    return ("whole" if _AFTER.match(folded, end) else "open"), end
+    return ("whole" if _AFTER.match(folded, end) or begins_predicate(folded[end : end + 20]) else "open"), end
 
 
 def is_hidden(folded: str) -> bool:
