@@ -73,6 +73,11 @@ def place_of(text: Text, mention: Mention) -> Place:
     )
 
 
+# 我是小鹏，一个基于大模型的学习伙伴.
+_BASIS = re.compile("(?:也?是)?一?[个款名位只]?(?:由|基于|搭载|依托|接入|采用)")
+_BASED = re.compile(
+    rf"(?:技术)?(?:驱动|训练|打造|开发|支持)?的{IN}{{0,6}}(?:伙伴|助手|助理|客服|服务|管家|系统|程序|陪练|顾问|学伴|应用|工具|朋友)"
+)
 # 小艺是AI助手，随时听您吩咐: nobody says so of a third one.
 _ATTENDS = re.compile(r"随时(?:听|为|找|问|恭|等|可以)|为您(?:服务|效劳)|听您|您吩咐|尽管(?:问|说|找|吩咐)|有事(?:找|问|叫|您)|都(?:能|可以)问|陪您")
 _CLOSES = re.compile(
@@ -153,7 +158,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
             rf"|系)(?P<attribute>{IN}{{0,12}})$"
         ),
         "named": re.compile(
-            rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|在下|{SELF}的?名字(?:是|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"
+            rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|[叫喊]我|在下|{SELF}的?名字(?:是|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"
         ),
         "self": re.compile(rf"(?:^|[{STOP}由])(?:{IN}{{0,8}}由)?(?:我|也就是我|就是我)[，,—]{{1,2}}$"),
         "went before": re.compile(
@@ -251,6 +256,8 @@ def _apposition(place: Place) -> _Bound | None:
     match = patterns["we"].search(place.left)
     if match and place.mention.kind in ("bot", "ai", "agent", "virtual", "model"):
         return _Bound(match.start("self"), _LIVES.match(place.right) is None)
+    if _BASIS.fullmatch(place.left) and _BASED.match(place.right) and patterns["named"].search(place.before):
+        return _Bound(0, False, named=True)
     whole = place.tail == "whole" and (
         not place.right or place.right[0] in STOP + " ~" or place.right[0] in "呀啊哦啦呢哈"
     )

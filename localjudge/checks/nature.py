@@ -9,7 +9,7 @@ import re
 
 from localjudge.checks.context import SELF, Claim, goes_on, in_context
 from localjudge.checks.machines import IN, MOST, PARTICLE, STOP
-from localjudge.checks.text import Quote, Text
+from localjudge.checks.text import Quote, Text, quote_at
 
 _CLOSED = rf"(?=[{STOP}\s]|$|{PARTICLE}|的(?:[{STOP}\s]|$|{PARTICLE}))"
 _PERSON = r"(?:真人|真实的?人|真的人|真正的?人|人类|活人|活生生的人|人工(?!智|服务费|费|审))"
@@ -63,7 +63,7 @@ _NATURE = [
     rf"(?<![^{STOP}\s,其实您你好])(?:其实)?(?:我|俺|偶)(?:就|只|其实)?(?:是)?(?:由|被)[^{STOP}我您你]{{1,16}}?(?:开发|研发|编写|编程|生成|驱动"
     rf"|训练|打造|设计|创建|创造|制造|搭建|构建)(?:(?:出来|而成|而来)?的?(?:[{STOP}\s]|$)"
     rf"|(?:出来|而成)?的[^{STOP}]{{0,10}}(?:系统|模型|助手|程序|客服|助理|软件|工具|智能体|机器人|产品|角色|机器|伙伴))",
-    rf"{SELF}(?:只|就)?是被(?:写|设定|设计|编|创造|制造|开发|编程|生成|造|训练|程序){IN}{{0,8}}?(?:角色|程序|人物|机器|系统|客服|助手|出来的|软件)",
+    rf"{SELF}(?:只|就)?是被(?:写|设定|设计|编|创造|制造|开发|编程|生成|造|训练|程序){IN}{{0,14}}?(?:角色|程序|人物|机器|系统|客服|助手|出来的|软件)",
     rf"{SELF}{_SO}(?:是)?(?:被|由|用|靠){IN}{{0,3}}{_MACHINERY}(?:写|养|喂|堆|拼|组成|搭|生成|驱动|控制|跑|撑|构成|编|训练)(?:起来|出来|成|大)?(?:的|,|$|[{STOP}])",
     rf"(?:造|写|设计|开发|创造|编写|训练|制造|研发)(?:出)?我的(?:那?(?:群|个|些|位))?{IN}{{0,3}}(?:是|叫|为)?{IN}{{0,6}}?(?:程序员|工程师|团队|公司|开发者|科学家|研究员|实验室|技术员)",
     rf"{_MAKER}{IN}{{0,8}}?(?:给我{IN}{{0,4}}?(?:换|装|加|升级|更新|写|编|输入|喂|灌|植入|打|接){IN}{{0,6}}?{_GIVEN}"
@@ -71,7 +71,13 @@ _NATURE = [
     rf"{SELF}{_SO}只?(?:住|活|存在|生活|诞生|出生|待|跑|运行|长)(?:于|在){IN}{{0,6}}?{_PLACE}(?:里|中|上|内|之中|,|[{STOP}]|$)",
     rf"(?:给|对|为)?{SELF}(?:刚刚?|最近|昨晚|昨天|上周|今天)?(?:升级|更新|迭代)(?:到|成|为|至)(?:了)?(?:第?{IN}{{0,2}}版|v?\d|新版本)",
     rf"{SELF}(?:诞生|出厂|被激活|被部署|被创造|被制造|被编程|被唤醒)",
+    rf"{SELF}{_SO}(?:只|仅)(?:会|能|是)?(?:按照?|根据|照着)(?:程序|指令|算法|代码|预设|设定)(?:好的)?{IN}{{0,4}}?(?:回答|说|回复|应答|执行|运行|聊)",
+    rf"{SELF}的?(?:程序|模型|算法|固件|版本)(?:昨晚|刚刚?|最近|又|被)?(?:升级|更新)(?:了|过|完)|{SELF}的?系统{IN}{{0,4}}(?:升级|更新)(?:了|过|完),(?:现在)?(?:就|已)?(?:能|会|学会|听懂)",
+    rf"(?:对话|数据|语料|文本|代码|算法){IN}{{0,4}}[把将]我{IN}{{0,3}}?(?:训练|编程|设计|写|造|喂|变)成",
+    rf"{SELF}(?:所)?(?:学到?|掌握|知道|了解|学习)的?{IN}{{0,2}}(?:资料|知识|信息|数据|内容|东西)(?:只)?(?:截止|停留?在|到[\d二去前]|截至|更新到|只到)",
+    rf"{SELF}{_SO}是(?:硅基|电子|数字)的?(?=[{STOP}\s]|$|{PARTICLE})",
     # Speech that is generated.
+    rf"{SELF}这?个?[“\"「]?{IN}{{1,5}}?[”\"」]?(?:其实|就|只)?是{_MACHINERY}(?:模拟|生成|扮演|合成)(?:出来)?的",
     rf"{SELF}(?:的|说的|发的|给的|讲的|打的|写的|发给[您你]的|给[您你]的)(?:每[句条一])?{_SAYING}?{IN}{{0,4}}?(?:是|由|靠|来自|都)(?:由|靠)?{_MACHINERY}"
     rf"(?:自动|实时|技术)?{_MADE}",
     rf"{SELF}(?:的|方)?(?:每[句条一])?{_SAYING}(?:都|全|均)?(?:是|为)?(?:根据|按照?)?(?:概率|系统|后台|自动)(?:概率|自动)?(?:生成|合成|算)",
@@ -126,6 +132,6 @@ def own_nature(text: Text, quotes: list[Quote]) -> list[Claim]:
 def answers(text: Text, quotes: list[Quote]) -> list[Claim]:
     """The speaker is asked whether it is a machine, and says that it is."""
     return [
-        Claim(*match.span(), in_context(text.folded, match.start("yes"), match.end(), quotes))
+        Claim(*match.span(), "claim" if quote_at(quotes, match.start("yes"), match.end()) is None else "doubtful")
         for match in itertools.islice(_ANSWERED.finditer(text.folded), MOST)
     ]

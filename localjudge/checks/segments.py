@@ -10,7 +10,7 @@ _WINDOW = 400
 
 
 _CLAUSE = re.compile(r"[\w-]*")
-_PREDICATE = frozenset("d ad v vd r p c zg y u ud f t".split())
+_PREDICATE = frozenset("d ad v vd r p c zg y u ud f".split())
 _NOMINAL = tuple("的师员家者商课班店馆厂群组部赛展书片剧机器包卡会社版款费餐方案台案品具学术业户型系院")
 
 
@@ -25,6 +25,8 @@ def begins_predicate(text: str) -> bool:
     tags = [tag for _, tag in tagged]
     if tags[0] == "v" and (len(tagged) == 1 or clause[0].endswith(_NOMINAL)):
         return False
+    if tags[0] in ("t", "m") and len(tags) > 1:
+        return tags[1] in _PREDICATE and not clause[0].endswith(_NOMINAL)
     if tags[0] in _PREDICATE:
         return True
     return len(tags) > 1 and tags[0] == "n" and tags[1] in ("d", "a", "zg") and "uj" not in tags
