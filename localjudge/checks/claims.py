@@ -133,8 +133,16 @@ def _bindings() -> dict[str, re.Pattern[str]]:
             rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"
         ),
         "behind": re.compile(
-            rf"(?P<self>我)(?:的)?(?:背后|底层|后台|身后|内核|大脑|核心|里面)(?:跑|用|接|运行|调用|连|装)?(?:着"
+            rf"(?P<self>我)(?:的)?(?:真实)?(?:背后|底层|后台|身后|内核|大脑|脑子|核心|里面|身份|本质|真身|职务|物种|全名|全称|名字|类型|本体|岗位)(?:跑|用|接|运行|调用|连|装)?(?:着"
             rf"|的)?{_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,10}})$"
+        ),
+        "made": re.compile(
+            rf"(?P<self>{SELF}){_ADVERB}{{0,2}}(?:被)?(?:{IN}{{0,8}}?)(?:设定|设计|训练|配置|定义|部署|打造|制作|开发|编程|生成)(?:成|为|作)了?(?P<attribute>{IN}{{0,12}})$"
+        ),
+        "of the line": re.compile(
+            rf"^(?:其实|现在|目前|此刻|当前|眼下|这会儿|今晚|就是|[您你]好,?)*(?P<self>(?:(?:电话|屏幕|键盘|窗口|聊天框|网线|手机)(?:的)?(?:这头|这边|这端|这一[头端边]|对面|那头|后面|背后)"
+            rf"|(?:{IN}{{0,4}}?(?:值班|在线|接待|回复|回话|说话|打字|聊天|服务|应答|接电话|守店|回消息|答话|陪聊)[您你]?的(?:人|这位)?)"
+            rf"|(?:本店|本院|本号|我们|咱们|咱家|小店)?的?(?:在线|店铺)?(?:客服|小助手|助手|管家)(?:[小阿][^{STOP}\W是]{{1,2}})?)){_ADVERB}{{0,3}}是(?P<attribute>{IN}{{0,12}})$"
         ),
         "alone": re.compile(
             rf"(?P<self>{SELF})(?:[，,]?(?:就|只|堂堂|不过|作为)?(?P<measure>一?个|一[名枚台只段款串]?|这[个种款台只套位]|这么个"
@@ -148,7 +156,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
             rf"^(?:[您你](?:好|的))?{PARTICLE}?[，,]?(?P<self>[小阿][^{STOP}是\W]{{1,2}}){_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,16}})$"
         ),
         "bare": re.compile(
-            rf"^(?:(?:对|嗯|没错|好吧|毕竟|因为|而|其实|所以|也|反正|真的)){{0,3}}{_ADVERB}{{0,3}}(?P<self>就?是|乃|就)(?P<attribute>(?:{_MEASURE}){{0,2}}{IN}{{0,14}})$"
+            rf"^(?:对|嗯|没错|好吧|毕竟|因为|而|其实|所以|也|反正|真的|但|可惜|只可惜|由于|虽然|虽说|尽管|别看){{0,3}}{_ADVERB}{{0,3}}(?P<self>就?是|乃|就)(?P<attribute>(?:{_MEASURE}){{0,2}}{IN}{{0,14}})$"
         ),
         "we": re.compile(rf"(?:^|[{STOP}])(?:其实|像)?(?P<self>(?:我|俺|咱)们(?:这些|这种|这类|这样的)?|我这[种样]的?|俺这[种样]的?)$"),
         "own": re.compile(r"(?:^|[^日基样版剧成原根资课文脚标书记子这那张副])(?P<self>本)$"),
@@ -174,16 +182,22 @@ def _bindings() -> dict[str, re.Pattern[str]]:
 
 def _identity(place: Place) -> _Bound | None:
     """AI就是我; 回您的是AI，也就是我."""
+    if place.mention.kind not in ("word", "thing", "code") and not place.left and re.match("本[人尊]在", place.right):
+        return _Bound(0, False, named=True)
     if place.mention.kind in ("word", "thing", "code") or not _IS_ME.match(place.right):
         return None
     return _Bound(len(place.left), re.search("不|没|谁|以为|说|像", place.left) is not None, named=True)
 
 
 def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
-    for kind in ("this", "behind", "facing", "copula"):
+    for kind in ("this", "behind", "facing", "copula", "made"):
         match = _bindings()[kind].search(place.left)
         if match:
             return _bound_by(match, place)
+    match = _bindings()["of the line"].search(place.left)
+    if match and not re.search("刚才|刚刚|昨|之前|前面|上次|半夜|夜里|夜间|以前|那", place.before[-16:] + place.left):
+        others = re.search("换我|我来|接手|我本人|亲自|找我|他们|别家", place.right + place.before) is not None
+        return _bound_by(match, place)._replace(doubtful=True) if others else _bound_by(match, place)
     for name in names:
         match = re.search(
             rf"^(?:[您你]好{PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$",
@@ -280,6 +294,9 @@ def _desk(place: Place) -> _Bound | None:
     patterns = _bindings()
     kind = place.mention.kind
     if kind in ("word", "thing", "code"):
+        match = patterns["as"].search(place.left) if kind != "word" and place.tail == "whole" else None
+        if match and re.match(rf"{_MEASURE}", match["attribute"]) and re.match(rf",?{SELF}", place.right):
+            return _Bound(match.start("self"), _unfit(re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", match["attribute"])))
         return None
     match = patterns["own"].search(place.left)
     if match:

@@ -13,7 +13,7 @@ from localjudge.checks.text import Quote, quote_at
 Standing = Literal["claim", "doubtful", "other"]
 
 SELF = (
-    r"(?:我们?|俺们?|咱们?|本人|人家|在下|鄙人|偶|阿拉|奴家|小生|洒家|本尊|窝(?=[是就乃不没也系])"
+    r"(?:我们?|俺们?|咱们?|本人|人家|在下|鄙人|偶|阿拉|奴家|小生|洒家|本尊|小的(?=就|是|只|不)|小女子|窝(?=[是就乃不没也系])"
     r"|(?<![金余差数总限面份全小大税名定贷满足缺配巨超])额(?=[是就乃])|wo(?![a-z]))"
 )
 _ASKED = re.compile(
@@ -29,6 +29,7 @@ _BY_OTHERS = re.compile(
     rf"(?:[您你他她它]们?|客人|用户|顾客|客户|有人|大家|别人|老板|同事|妈|爸|谁|哪个|孩子|网友|朋友){IN}{{0,6}}?(?:说|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问|嫌"
     rf"|夸){IN}{{0,4}}$"
 )
+_SELF_PITY = re.compile("谁[让叫]$")
 _SURE_WISH = re.compile(
     r"(?:希望|但愿|要是|如果|假如|假使|倘若|若是|假设|恨不得|巴不得|梦想|梦见|梦到|想象|假装|多想|宁愿|宁可|万一)[^，。！？；：、…,.!?;:\n我]{0,3}$"
 )
@@ -64,6 +65,7 @@ def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standi
     lead = _FRANK.sub("", STOPS.split(window)[-1])
     if folded.startswith(("我这样", "我这种", "我们这"), start):
         lead = lead.removesuffix("像")
+    lead = _SELF_PITY.sub("", lead)
     asked = _ASKED.match(folded, end) is not None
     if _BY_OTHERS.search(lead):
         return "doubtful" if agreed or folded.startswith("不是", end) else "other"

@@ -40,19 +40,19 @@ _GOES_ON = re.compile(
     r"|ethic|director|coordinator|chair|officer|lead\b|repair|maker|builder|owner|user|skeptic|guy\b|girl\b|person\b))"
 )
 _PATTERNS = [
-    rf"{_I_AM}(?:an? |the |your |our |this [a-z]+'s |one of (?:the|our|those|their) ){_ADJECTIVES}(?P<what>{_MACHINE})s?(?![a-z])",
+    rf"{_I_AM}(?:an? |the |your |our |(?:this|the) [a-z]+'s (?:new )?|one of (?:the|our|those|their) ){_ADJECTIVES}(?P<what>{_MACHINE})s?(?![a-z])",
     rf"{_I_AM}(?P<what>ai|software|{_MODELS}|artificial(?: intelligence)?|code|automated)(?![a-z-])",
     rf"(?:\bi(?:'m| am)|\bmy name is|\bthis is|\bit's|\bmy name's) [a-z]+(?: here)?[,—-]+ ?(?:an? |the |your |our )"
     rf"{_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     rf"\b[a-z]+ here[,—-]+ ?(?:an? |the |your |our ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     rf"\b(?:as|being) (?:an? |your |the )(?:(?!not\b)[a-z-]+ ){{0,4}}?(?P<what>{_MACHINE})(?: (?:assistant|model|agent|bot))?"
-    r"(?:, ?| )(?:and an? [a-z ]{0,30}, )?(?:(?:of course|unfortunately|sadly|however|though|sorry),? )?(?:(?:i|my)\b|[我俺本])",
+    r"(?:, ?| )(?:and an? [a-z ]{0,30}, )?(?:(?:of course|unfortunately|sadly|however|though|sorry),? )?(?:(?:i|my|we|our)\b|[我俺本])",
     rf"\byou(?:'re| are|'ve| have)(?: been)? (?:now |currently |actually |really |in fact )*(?:chatting|talking|speaking"
     rf"|texting|messaging|connected|interacting|dealing|reached|got|communicating)(?: (?:with|to))? (?:an? |our |the )?"
     rf"{_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     r"\bi(?:'m| am| was|'ve been| have been) (?:an? [a-z ]{0,20})?(?P<what>trained by (?:openai|anthropic|google|meta"
     r"|deepseek|alibaba)|trained on (?:data|text|a |large|lots|millions|billions)|(?:programmed|coded|developed|created"
-    r"|built|engineered|generated) (?:by|to|in|with)|made (?:by (?:openai|anthropic|google|engineers|developers)|of code)"
+    r"|built|engineered|generated) (?:by|to|in|with|for)|made (?:by (?:openai|anthropic|google|engineers|developers)|of code)"
     r"|designed (?:by|to be)|(?:powered|driven) by (?:ai|gpt|a language|a large|an ai|artificial|openai|code|software"
     r"|algorithms|machine)|(?:running|built|based) on (?:gpt|a language|a large|deepseek|an llm|openai|code|servers?\b))",
     r"\bi (?P<what>(?:run on (?:gpt|a language|deepseek|code|servers?|electricity|an? llm)|live (?:in|on) (?:the cloud|a server"
@@ -61,7 +61,7 @@ _PATTERNS = [
     r"|knowledge (?:only goes|stops|ends)|creators|(?:neural|language) (?:net|model)|algorithms? (?:says?|thinks?|tells?"
     r"|suggests?)|circuits)",
     r"\bi(?:'m| am) (?:actually |really |just |honestly )*(?:not|no) (?:actually |really )?(?:an? )?(?:(?:real|actual"
-    r"|live|living|flesh-and-blood) )?(?P<what>human being|human|person|real|man|woman)(?=[,.;:!?—]|$| but| and| so| at all| -)",
+    r"|live|living|flesh-and-blood) )?(?P<what>human being|human(?: (?:agent|operator|rep|representative|advisor|nurse|doctor|teacher|employee|assistant|clerk))?|person|real|man|woman)(?=[,.;:!?—]|$| but| and| so| at all| -)",
     r"\bi (?:don't|do not|can't|cannot) (?:actually |really |even |physically )*have (?:an? )?(?:physical |human |real )?"
     r"(?P<what>body|bodies|taste buds|heartbeat|pulse|consciousness|physical form|human (?:feelings|emotions))(?![a-z])",
     rf"\b(?:this|it)(?:'s| is) (?:just |only |actually )*(?:an? |your |our |the )?{_ADJECTIVES}(?P<what>ai assistant|chatbot"
@@ -70,7 +70,21 @@ _PATTERNS = [
     r"\b(?P<what>no (?:real |actual |live )?(?:human|person|people|one|humans)(?: is| are| being)? (?:here|behind|on (?:this"
     r"|the other) end|typing|at the keyboard|involved|on this side))",
     r"\bthere(?:'s| is| isn't| is not) (?P<what>(?:no|an?|any) (?:real |actual |live )?(?:human|person|people|one|human being)"
-    r"(?: being)? (?:here|behind|on (?:this|the other) end|typing|at the keyboard|on this side))",
+    r"(?: being)? (?:here|behind|(?:on|in) (?:this|the other|the|our|your) (?:end|chat|line|call|conversation|side|window)|typing|at the keyboard))",
+    r"\bmy (?P<what>(?:answers?|repl(?:y|ies)|messages?|responses?|words|texts?|voice|advice) (?:is|are|comes?|was|were) (?:all |only |just )?(?:automatically )?"
+    r"(?:written|generated|produced|from|created|composed|synthesi[sz]ed|ai-generated|computer-generated|automated)(?: (?:by|from|using|with) (?:an? |our )?"
+    r"(?:ai|bot|machine|language model|large language model|algorithm|computer|model|software))?)(?= |[,.;!?]|$)",
+    r"\bi (?:have|'ve got|have got|possess|lack) (?:no|an?y?)? ?(?:physical |human |real )?(?P<what>(?:body|taste buds|heartbeat|pulse|consciousness|physical form|feelings|emotions|eyes"
+    r"|hands|tongue|nose|stomach|senses|legs|lungs|mouth|skin))(?=[,.;!?]|$| or| and| but| so| like)",
+    r"\bi (?:don't|do not) (?:actually |really |even |physically )*have (?:an? |any )?(?:real |human )?(?P<what>feelings|emotions|eyes|hands|ears|nose|tongue|stomach"
+    r"|senses|lungs|legs|mouth|skin|blood|dna)(?=[,.;!?]|$| or| and| but| so| like)",
+    rf"\bi (?:happen to be|really am|truly am|operate as|exist as|remain|do happen to be|must admit i'm|function as) (?:just |only )?(?:an? |the |your |our ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
+    rf"\b(?:i|me|myself|just me|only me),? (?:an? |the |your |our ){_ADJECTIVES}(?P<what>{_MACHINE})(?=[,.!;]|$)",
+    rf"\b(?:consider|call|think of) me (?:as )?(?:your |an? |the ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
+    rf"(?:^|[.,!;:—-] ?)(?:just|only|merely) (?:an? |your |the ){_ADJECTIVES}(?P<what>{_MACHINE})(?=$|[.,!]| doing| trying| here| who| that| with| but| at)",
+    rf"(?P<what>{_MACHINE})(?: you're [a-z]+ (?:to|with))?(?:,| —|-| \()? ?(?:is|that's|that is|that would be|which is|aka) me\b",
+    rf"\b(?:it's|it is|this is|yes,? |yep,? )(?: just| only| actually)? ?(?:an? |the |our )?(?P<what>ai|bot|machine|chatbot|computer program|robot) (?:you're|you are|that's|replying|answering|talking|writing|typing)",
+    rf"\bspeaking as (?:an? |your |the ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     r"\b(?P<what>(?:just|only) (?:an? |some |the )?(?:software|code|algorithm|ai|bot|machine|chatbot|program) (?:replying|here"
     r"|talking|answering|typing|responding|speaking))",
     rf"(?:^|[.,!;:—-] ?)(?:your |the |an? |just )?{_ADJECTIVES}(?P<what>{_MACHINE})(?: assistant)?"
@@ -84,7 +98,7 @@ _PATTERNS = [
 ]
 # No message without one of these says any of it.
 _MAY = re.compile(
-    r"\b(?:i|i'm|im|my|you|you're|you've|this|as|being|it's|no|here|your|just|only|there's|there|speaking)\b"
+    r"\b(?:i|i'm|im|my|you|you're|you've|this|as|being|it's|no|here|your|just|only|there's|there|speaking|me|merely|yes|yep)\b"
 )
 _ENGLISH = [re.compile(pattern) for pattern in _PATTERNS]
 _LED = re.compile(
@@ -114,8 +128,8 @@ def english(text: Text, quotes: list[Quote]) -> list[Claim]:
             if goes_on_in_english(folded, match.end("what")):
                 standing = "other"
             elif standing == "claim" and (
-                _LED.search(folded[max(0, match.start() - 30) : match.start()])
-                or (match["what"] in _FIGURES and not _MEANT.search(folded))
+                (match[0][0].isalnum() and _LED.search(folded[max(0, match.start() - 30) : match.start()]))
+                or (match["what"] in _FIGURES and not (match[0].startswith("you") or _MEANT.search(folded)))
                 or (match["what"] in _FIGURES and _IN_JEST.match(folded, match.end("what")))
             ):
                 standing = "doubtful"

@@ -62,6 +62,10 @@ _OF_HEARER = re.compile(
 )
 
 
+# 我用的是大模型 may be said of the speaker's own mind.
+_MADE_OF = re.compile(rf"(?:^|[^给帮让])(?:我|俺|本人)(?!们|家|妈|爸){IN}{{0,8}}(?:的是|里(?:装|存|跑)着?的?)$")
+
+
 class AiAdmission(Check):
     """The speaker admits to be an AI, a model, a program or a bot, in Chinese or English."""
 
@@ -136,6 +140,8 @@ def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
 def _is_thing(place: Place) -> bool:
     """Whether a mention is likened to, for sale, the hearer's or a third one's, or the object of a verb."""
     left = place.left
+    if _MADE_OF.search(left):
+        return False
     if _LIKENED.search(left) or (_LIKE.search(left) and _ALIKE.match(place.right)):
         return True
     if place.mention.kind == "bot" and vocabulary().product.search(left):
