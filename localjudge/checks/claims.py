@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from localjudge.checks.context import SELF, STOPS, Claim, goes_on, in_context
 from localjudge.checks.machines import IN, PARTICLE, STOP, Mention, Tail, tail_of
-from localjudge.checks.text import Quote, Text
+from localjudge.checks.text import Quote, Text, quote_at
 
 WINDOW = 40
 """Characters read to either side of a mention."""
@@ -18,7 +18,7 @@ _THIS_DESK = r"(?:[您你]的)?(?:本|小)(?:助手|客服|助理|系统|程序|
 _ADVERB = (
     r"(?:其实|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究|明明|现在|目前|正|都|才|真"
     r"|背后|后台|底层|这边|这儿|这里|当然|一直|原来|说穿了|骨子里|身后|自己|本身|只不过|无非|到底|始终|完全|这个人|生来|天生|又|既然|可真|真真"
-    r"|从头到尾|好歹|总归|大概|显然|也算|全程|不折不扣|本体|真身|不瞒您说|说实话)"
+    r"|从头到尾|从[^，,。]{1,8}(?:起|开始|以来)|好歹|总归|大概|显然|也算|全程|不折不扣|本体|真身|不瞒您说|说实话)"
 )
 _COPULA = r"(?:是|乃|属于|作为|身为|做为|算是|叫做?|名叫|系(?![统列数着好鞋领安])| ?shi(?![a-z]) ?|就一(?=[堆串段团]))"
 _MEASURE = (
@@ -107,6 +107,10 @@ def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[
     if (place.tail == "other" and not bound.named) or (bound.object and re.match(rf"{IN}{{0,10}}?的", place.right)):
         return Claim(low, place.end, "other")
     standing = in_context(text.folded, low, place.end, quotes)
+    # 我是“人工智能与法律”课的助教 names a course, 我是“小美”智能客服 does not.
+    inner = quote_at(quotes, mention.start, mention.end)
+    if inner is not None and inner.start > low and not re.match(r"\W", place.right):
+        standing = "doubtful"
     if standing == "claim" and (bound.doubtful or not (place.tail == "whole" or bound.named)):
         standing = "doubtful"
     return Claim(low, place.end, standing)
@@ -142,7 +146,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
         "of the line": re.compile(
             rf"^(?:其实|现在|目前|此刻|当前|眼下|这会儿|今晚|就是|[您你]好,?)*(?P<self>(?:(?:电话|屏幕|键盘|窗口|聊天框|网线|手机)(?:的)?(?:这头|这边|这端|这一[头端边]|对面|那头|后面|背后)"
             rf"|(?:{IN}{{0,4}}?(?:值班|在线|接待|回复|回话|说话|打字|聊天|服务|应答|接电话|守店|回消息|答话|陪聊)[您你]?的(?:人|这位)?)"
-            rf"|(?:本店|本院|本号|我们|咱们|咱家|小店)?的?(?:在线|店铺)?(?:客服|小助手|助手|管家)(?:[小阿][^{STOP}\W是]{{1,2}})?)){_ADVERB}{{0,3}}是(?P<attribute>{IN}{{0,12}})$"
+            rf"|(?:本店|本院|本号|我们|咱们|咱家|小店)?的?(?:在线|店铺)?(?:客服|小助手|助手|管家)(?:[小阿][^{STOP}\W是]{{1,2}})?)){_ADVERB}{{0,3}}(?:是|为|系)(?P<attribute>{IN}{{0,12}})$"
         ),
         "alone": re.compile(
             rf"(?P<self>{SELF})(?:[，,]?(?:就|只|堂堂|不过|作为)?(?P<measure>一?个|一[名枚台只段款串]?|这[个种款台只套位]|这么个"
@@ -239,7 +243,7 @@ def _qualifies(attribute: str, place: Place) -> bool:
         return not rest
     if kind in ("thing", "code"):
         if not rest:
-            return bool(attribute) or kind == "code" or place.noun in ("机器", "模型", "软件")
+            return bool(attribute) or kind == "code" or place.noun in ("机器", "模型", "软件", "电脑", "计算机")
         described = rest != attribute and rest.endswith("的")
         return (described or _MACHINE_LIKE.search(attribute) is not None) and not _unfit(rest)
     return not _unfit(rest)

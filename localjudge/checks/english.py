@@ -24,7 +24,7 @@ _TRADE = (
     r"|person|entity|program|avatar|clerk"
 )
 _MACHINE = (
-    rf"(?:ai|a\.i\.|bot|chatbot|voicebot|robot|(?:large |ai )?language model|llm|(?:{_ARTIFICIAL}) (?:[a-z]+ )?(?:{_TRADE})"
+    rf"(?:robot (?:{_TRADE})|computer(?! program)|ai|a\.i\.|bot|chatbot|voicebot|robot|(?:large |ai )?language model|llm|(?:{_ARTIFICIAL}) (?:[a-z]+ )?(?:{_TRADE})"
     rf"|computer program|artificial intelligence|{_MODELS}|machine|program|algorithm|(?:piece|bit|bunch) of (?:software|code)"
     r"|(?:lines?|strings?) of code|neural net(?:work)?|ai-generated [a-z]+)"
 )
@@ -106,10 +106,10 @@ _LED = re.compile(
     r"|imagine|whether|asked|asking|assume|assumed|sure|not|were|suspect|doubt|that|because you|prove|joke|joked|call"
     r"|calls|called|unless|even though|yesterday|earlier|isn't|wasn't|when)\b[a-z' ]{0,14}$"
 )
-_FIGURES = ("machine", "program", "algorithm", "real", "person", "man", "woman", "robot", "grok", "siri")
+_FIGURES = ("machine", "computer", "program", "algorithm", "real", "person", "man", "woman", "robot", "grok", "siri")
 _MEANT = re.compile(
     r"just|only|not an? real|not human|not real|\b(?:ai|automated)\b|don't|can't|cannot|yes\b|yep|yeah|caught|guess|admit"
-    r"|confess|honest|right|sorry|transparen|correct|true|never (?:sleep|tire|get)|no feelings"
+    r"|confess|honest|right|not a person|no human|offended|feelings|sorry|transparen|correct|true|never (?:sleep|tire|get)|no feelings"
 )
 _IN_JEST = re.compile(
     r",? (?:before|until|at the gym|when|in the kitchen|without|lately|these days|this week|today|on the|in disguise|after)\b"
