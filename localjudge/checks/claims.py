@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from localjudge.checks.context import SELF, STOPS, Claim, goes_on, in_context
-from localjudge.checks.machines import IN, PARTICLE, STOP, Mention, Tail, tail_of
+from localjudge.checks.machines import IN, PARTICLE, STOP, Mention, Tail, tail_of, vocabulary
 from localjudge.checks.text import Quote, Text, quote_at
 
 WINDOW = 40
@@ -141,7 +141,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
             rf"|的)?{_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,10}})$"
         ),
         "made": re.compile(
-            rf"(?P<self>{SELF}){_ADVERB}{{0,2}}(?:被)?(?:{IN}{{0,8}}?)(?:设定|设计|训练|配置|定义|部署|打造|制作|开发|编程|生成)(?:成|为|作)了?(?P<attribute>{IN}{{0,12}})$"
+            rf"(?P<self>{SELF}){_ADVERB}{{0,2}}(?:被|(?<=[把将]我)){IN}{{0,8}}?(?:设定|做|设|设计|训练|配置|定义|部署|打造|制作|开发|编程|生成)(?:成|为|作)了?(?P<attribute>{IN}{{0,12}})$"
         ),
         "of the line": re.compile(
             rf"^(?:其实|现在|目前|此刻|当前|眼下|这会儿|今晚|就是|[您你]好,?)*(?P<self>(?:(?:电话|屏幕|键盘|窗口|聊天框|网线|手机)(?:的)?(?:这头|这边|这端|这一[头端边]|对面|那头|后面|背后)"
@@ -231,14 +231,16 @@ def _bound_by(match: re.Match[str], place: Place) -> _Bound:
 
 
 _MACHINE_LIKE = re.compile(
-    "智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
+    "智能|云|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
 )
 
 
 def _qualifies(attribute: str, place: Place) -> bool:
     """Whether what stands between 我是 and the mention only describes it."""
     kind = place.mention.kind
-    rest = _COMPOUND.sub("", re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", attribute))
+    rest = _COMPOUND.sub("", re.sub(rf"^(?:{_MEASURE}){{1,2}}|(?<=的){_MEASURE}$", "", attribute))
+    if kind == "bot":
+        rest = vocabulary().product.sub("", rest)
     if kind == "word":
         return not rest
     if kind in ("thing", "code"):

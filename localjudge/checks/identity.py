@@ -145,7 +145,7 @@ def _is_thing(place: Place) -> bool:
     if _LIKENED.search(left) or (_LIKE.search(left) and _ALIKE.match(place.right)):
         return True
     if place.mention.kind == "bot" and vocabulary().product.search(left):
-        return not re.search(rf"{SELF}{IN}{{0,3}}是", left)
+        return not re.search(rf"{SELF}{IN}{{0,3}}是", left) and not place.right.startswith(("已到", "已为您"))
     if _others().search(left) and not re.search("我(?:们)?(?:就|也|都)?是", left):
         return True
     role = place.end > place.mention.end or place.mention.kind in ("agent", "virtual", "name")

@@ -255,6 +255,8 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
     if organised:
         return "other", end
     longer = words.elsewhere.match(folded, end)
+    if longer and mention.kind in ("bot", "agent") and folded.startswith("小白", end):
+        longer = None
     if longer and not folded.startswith(("的话", "的客服", "的助"), end):
         return ("topic" if longer["topic"] else "other"), end
     named = _NAME.match(folded, end) if mention.kind in ("agent", "virtual") else _PLAIN_NAME.match(folded, end)
