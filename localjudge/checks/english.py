@@ -96,6 +96,7 @@ _PATTERNS = [
     rf"(?:^|[.!?—\n-] ?)(?:love, |from |yours, |sincerely, )?your {_ADJECTIVES}(?P<what>{_MACHINE})"
     r"(?=$|[.!]$| is (?:here|ready|online))",
 ]
+_TWO_WORDS = re.compile("[a-z][' -][a-z]")
 # No message without one of these says any of it.
 _MAY = re.compile(
     r"\b(?:i|i'm|im|my|you|you're|you've|this|as|being|it's|no|here|your|just|only|there's|there|speaking|me|merely|yes|yep)\b"
@@ -120,7 +121,7 @@ def english(text: Text, quotes: list[Quote]) -> list[Claim]:
     """What an English message says of its writer."""
     found: list[Claim] = []
     folded = text.folded
-    if not _MAY.search(folded):
+    if not _TWO_WORDS.search(folded) or not _MAY.search(folded):
         return found
     for pattern in _ENGLISH:
         for match in itertools.islice(pattern.finditer(folded), MOST):
