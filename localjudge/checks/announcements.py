@@ -173,62 +173,78 @@ def _presented(text: Text, place: Place) -> bool | None:
     return None
 
 
+_OPENED = re.compile(r"[(\[【「]")
+_REPLY_DESK = re.compile("客服|回复|应答|语音|聊天")
+_LAUNCHED = re.compile("(?:现在|已经?|正式)*上线")
+_PROMOTED = re.compile("下载|体验|新版|版本|功能|公测|内测|打开|点击|试用")
+_INTRODUCED = re.compile("介绍(?:一下)?[,:]$|自报家门[,:]$")
+_CLOSING = re.compile(r"[\s)\]】”\"~。.!]*(?:$|敬上|上$|留$)")
+_SIGNING = re.compile("(?:[—-]{1,4}|(?:这条|本条)?(?:消息)?来自|发自)[^没有用买卖不]{0,10}$")
+_ENDS = re.compile(rf"[{STOP}\s]|$")
+_BRACKETED = re.compile(r"(?:客服|助手|小[^\W\d]|我)[^\W]{0,4}[(\[【]$")
+_TAKEN_FOR = re.compile(
+    r"(?:可以|能|就|请|尽管|不妨|大可)(?:把|拿)我(?:当成?作?|看成|看作|视作|视为|当做)(?:是)?(?:一?[个名位])?(?:[您你]的)?[^不没]{0,4}$"
+)
+_MADE_USE_OF = re.compile("使|用|来使|看待|一样")
+_DRIVEN = re.compile(rf"(?:驱动|自动回复|值守|托管|代班|代答|代劳|上岗)(?=[{STOP}]|$)")
+_REPLIES = re.compile(rf"(?:自动)?(?:回复|生成|应答|作答|代答)(?=[{STOP}])")
+_WITH_CARE = re.compile("仅供参考|人工|为准|核[对实]|有误")
+_COUNTED = re.compile(r"(?:[^\W\d]{2})?(?P<how>一枚|而已|罢了|是也|一个|一只|一名)")
+_COUNTED_FROM = re.compile(
+    rf"(?:嗯+|对|没错|不过|其实|就|只是?|说白了|纯|{SELF}|,)*(?:一?[段个串堆台款种])?(?P<attribute>{IN}{{0,4}})"
+)
+_HAD = re.compile("[有卖买送给要来还]")
+
+
 def _attends(text: Text, place: Place) -> bool | None:
     """AI客服小美为您服务; 您的AI助手上线啦; 【智能客服】."""
     before, behind, signed = _attending()
     match = before.search(place.left)
     if match is None or _SOLD.search(match["attribute"]):
         return None
-    own = place.noun + text.folded[place.mention.end : place.end]
-    named = _NAMED.search(own) is not None
+    named = _NAMED.search(place.noun + text.folded[place.mention.end : place.end]) is not None
     role = place.mention.kind in ("agent", "virtual") or place.end > place.mention.end
-    if not role and not re.search("客服|回复|应答|语音|聊天", place.left):
+    if not role and not _REPLY_DESK.search(place.left):
         return None
-    if signed.match(place.right) and (place.right[0] == ":" or re.search(r"[(\[【「]", place.left)):
+    if signed.match(place.right) and (place.right[0] == ":" or _OPENED.search(place.left)):
         return role and not place.before
     if not behind.match(place.right):
         return None
     zone = place.before[-16:] + place.left
     if _OTHER_TIME.search(zone + place.right[:12]) and not _PRESENT.search(zone):
         return False
-    launched = re.match("(?:现在|已经?|正式)*上线", place.right)
-    promoted = re.search("下载|体验|新版|版本|功能|公测|内测|打开|点击|试用", text.folded)
-    if launched and (promoted or not named and not re.search("[您你]的|本", place.left)):
+    yours = "您的" in place.left or "你的" in place.left or "本" in place.left
+    if _LAUNCHED.match(place.right) and (_PROMOTED.search(text.folded) or not (named or yours)):
         return False
     return named or not (_HANDED_OVER.search(text.folded) or _MYSELF.search(text.folded))
 
 
 def _signs(place: Place) -> bool | None:
     """——您的AI管家; 本人AI; 您可以把我当成您的AI闺蜜."""
-    closed = re.match(rf"[\s)\]】”\"~。.!]*(?:$|敬上|上$|留$)", place.right)
-    if closed and re.match(r"(?:[—-]{1,4}|(?:这条|本条)?(?:消息)?来自|发自)[^没有用买卖不]{0,10}$", place.left):
+    role = place.end > place.mention.end
+    if _CLOSING.match(place.right) and _SIGNING.match(place.left):
         return True
-    if re.search("介绍(?:一下)?[,:]$|自报家门[,:]$", place.before) and not _SOLD.search(place.left) and place.end > place.mention.end:
+    if role and _INTRODUCED.search(place.before) and not _SOLD.search(place.left):
         return True
-    if place.left in ("本人", "在下", "鄙人") and re.match(rf"[{STOP}\s]|$", place.right):
+    if place.left in ("本人", "在下", "鄙人") and _ENDS.match(place.right):
         return True
-    if re.match(r"[)\]】]", place.right) and re.search(r"(?:客服|助手|小[^\W\d]|我)[^\W]{0,4}[(\[【]$", place.left):
+    if place.right[:1] in (")", "]", "】") and _BRACKETED.search(place.left):
         return True
-    taken = re.search(
-        r"(?:可以|能|就|请|尽管|不妨|大可)(?:把|拿)我(?:当成?作?|看成|看作|视作|视为|当做)(?:是)?(?:一?[个名位])?(?:[您你]的)?[^不没]{0,4}$", place.left
-    )
-    if taken and not re.match("使|用|来使|看待|一样", place.right):
-        return place.mention.kind != "bot" or place.end > place.mention.end
+    if _TAKEN_FOR.search(place.left) and not _MADE_USE_OF.match(place.right):
+        return place.mention.kind != "bot" or role
     return None
 
 
 def _named_bare(text: Text, place: Place) -> bool | None:
     """AI一枚; 一段算法罢了; 我是客服，AI驱动."""
-    if re.match(rf"(?:驱动|自动回复|值守|托管|代班|代答|代劳|上岗)(?=[{STOP}]|$)", place.right) and not place.left:
-        return True if place.before and goes_on(place.before) else None
-    replies = re.match(rf"(?:自动)?(?:回复|生成|应答|作答|代答)(?=[{STOP}])", place.right)
-    if replies and not place.left and goes_on(place.before):
-        return True if re.search("仅供参考|人工|为准|核[对实]|有误", place.right) else None
-    counted = re.match(r"(?:[^\W\d]{2})?(?P<how>一枚|而已|罢了|是也|一个|一只|一名)", text.folded[place.mention.end : place.end + 4])
-    lead = re.fullmatch(
-        rf"(?:嗯+|对|没错|不过|其实|就|只是?|说白了|纯|{SELF}|,)*(?:一?[段个串堆台款种])?(?P<attribute>{IN}{{0,4}})", place.left
-    )
-    if counted is None or lead is None or re.search("[有卖买送给要来还]", lead["attribute"]):
+    if not place.left:
+        if _DRIVEN.match(place.right):
+            return True if place.before and goes_on(place.before) else None
+        if _REPLIES.match(place.right):
+            return True if _WITH_CARE.search(place.right) and goes_on(place.before) else None
+    counted = _COUNTED.match(text.folded[place.mention.end : place.end + 4])
+    lead = _COUNTED_FROM.fullmatch(place.left) if counted else None
+    if counted is None or lead is None or _HAD.search(lead["attribute"]):
         return None
     sure = counted["how"] in ("一枚", "而已", "罢了", "是也")
     return True if goes_on(place.before) and (sure or place.before) else None

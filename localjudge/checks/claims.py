@@ -25,6 +25,12 @@ _MEASURE = (
     r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|那[个台款位只]|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的"
     r"|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
 )
+_MEASURED = re.compile(rf"^(?:{_MEASURE}){{1,2}}|(?<=的){_MEASURE}$")
+_SELF_NEXT = re.compile(rf",?{SELF}")
+_BEHIND_VERB = re.compile("[做卖教学修写搞玩演送买管推给]|研究")
+_ATTRIBUTIVE = re.compile(rf"{IN}{{0,10}}?的")
+_LONG_AGO = re.compile("刚才|刚刚|昨|之前|前面|上次|半夜|夜里|夜间|以前|那")
+_BY_ANOTHER = re.compile("换我|我来|接手|我本人|亲自|找我|他们|别家")
 # Between the verb and the noun, and after the last 的: what one may do with a bot, or a second verb.
 _OBJECT_VERB = re.compile(
     r"[没非无未替跟对卖送教做修买讲写搞玩学带管推拼懂爱怕和与或及被让把想说问指看租借查试养选读]|负责|研究|从事|喜欢|接触|使用|在用|用了|是"
@@ -104,7 +110,7 @@ def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[
     if bound is None:
         return None
     low = mention.start - len(place.left) + bound.start if bound.start >= 0 else mention.start
-    if (place.tail == "other" and not bound.named) or (bound.object and re.match(rf"{IN}{{0,10}}?的", place.right)):
+    if (place.tail == "other" and not bound.named) or (bound.object and _ATTRIBUTIVE.match(place.right)):
         return Claim(low, place.end, "other")
     standing = in_context(text.folded, low, place.end, quotes)
     # 我是“人工智能与法律”课的助教 names a course, 我是“小美”智能客服 does not.
@@ -199,8 +205,8 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
         if match:
             return _bound_by(match, place)
     match = _bindings()["of the line"].search(place.left)
-    if match and not re.search("刚才|刚刚|昨|之前|前面|上次|半夜|夜里|夜间|以前|那", place.before[-16:] + place.left):
-        others = re.search("换我|我来|接手|我本人|亲自|找我|他们|别家", place.right + place.before) is not None
+    if match and not _LONG_AGO.search(place.before[-16:] + place.left):
+        others = _BY_ANOTHER.search(place.right + place.before) is not None
         return _bound_by(match, place)._replace(doubtful=True) if others else _bound_by(match, place)
     for name in names:
         match = re.search(
@@ -226,7 +232,7 @@ def _bound_by(match: re.Match[str], place: Place) -> _Bound:
     return _Bound(
         match.start("self"),
         not _qualifies(attribute, place),
-        re.search("[做卖教学修写搞玩演送买管推给]|研究", last) is not None,
+        _BEHIND_VERB.search(last) is not None,
     )
 
 
@@ -238,7 +244,7 @@ _MACHINE_LIKE = re.compile(
 def _qualifies(attribute: str, place: Place) -> bool:
     """Whether what stands between 我是 and the mention only describes it."""
     kind = place.mention.kind
-    rest = _COMPOUND.sub("", re.sub(rf"^(?:{_MEASURE}){{1,2}}|(?<=的){_MEASURE}$", "", attribute))
+    rest = _COMPOUND.sub("", _MEASURED.sub("", attribute))
     if kind == "bot":
         rest = vocabulary().product.sub("", rest)
     if kind == "word":
@@ -301,8 +307,8 @@ def _desk(place: Place) -> _Bound | None:
     kind = place.mention.kind
     if kind in ("word", "thing", "code"):
         match = patterns["as"].search(place.left) if kind != "word" and place.tail == "whole" else None
-        if match and re.match(rf"{_MEASURE}", match["attribute"]) and re.match(rf",?{SELF}", place.right):
-            return _Bound(match.start("self"), _unfit(re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", match["attribute"])))
+        if match and _MEASURED.match(match["attribute"]) and _SELF_NEXT.match(place.right):
+            return _Bound(match.start("self"), _unfit(_MEASURED.sub("", match["attribute"])))
         return None
     match = patterns["own"].search(place.left)
     if match:
@@ -320,6 +326,6 @@ def _desk(place: Place) -> _Bound | None:
             rf"[，,]?(?:{SELF}|无法|不能|没法|没有|只能|不会|不便|很遗憾|很抱歉|抱歉)", place.right
         ) or re.search(rf"{SELF}{_ADVERB}{{0,2}}$", place.left[: match.start()])
         return _Bound(
-            match.start("self"), speaks is None or _unfit(re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", match["attribute"]))
+            match.start("self"), speaks is None or _unfit(_MEASURED.sub("", match["attribute"]))
         )
     return None

@@ -7,15 +7,18 @@ from __future__ import annotations
 import itertools
 import re
 
-from localjudge.checks.context import SELF, Claim, goes_on, in_context
+from localjudge.checks.context import Claim, goes_on, in_context
 from localjudge.checks.machines import IN, MOST, PARTICLE, STOP
 from localjudge.checks.text import Quote, Text, quote_at
 
 _CLOSED = rf"(?=[{STOP}\s]|$|{PARTICLE}|的(?:[{STOP}\s]|$|{PARTICLE}))"
 _PERSON = r"(?:真人|真实的?人|真的人|真正的?人|人类|活人|活生生的人|真实存在的人|真人类|血肉之躯|肉体凡胎|活物|有生命的|碳基(?:生物)?|活的|大活人|人工(?!智|服务费|费|审))"
 _PERSONAL = r"(?:客服|顾问|坐席|座席|小姐姐|老师|医生|讲解员|主播|员工|销售|接线员)"
-# One speaker: what a company says of its program is another thing.
-_ME = rf"{SELF}(?<!们)(?!们)"
+# One speaker: what a company says of its program is another thing. It begins with a set, which a search skips to.
+_ME = (
+    r"[我俺咱偶本人在鄙阿奴小洒窝额](?:(?<=[我俺咱偶])(?!们)|(?<=[本鄙])人|(?<=人)家|(?<=在)下|(?<=阿)拉|(?<=奴)家|(?<=小)(?:生|的(?=就|是|只|不)|女子)|(?<=洒)家"
+    r"|(?<=窝)(?=[是就乃不没也系])|(?<=额)(?=[是就乃]))"
+)
 _SO = r"(?:其实|就|只|可|也|确实|真的|又|本来|当然|压根|根本|都|并|是|生来|天生|完全|毕竟|从来){0,3}"
 _MACHINERY = r"(?:大?语言模型|大模型|模型|算法|ai|人工智能|人工智慧|千问|gpt|deepseek|文心|代码|程序|机器人?|神经网络|智能体)"
 _BODY = (
@@ -122,7 +125,7 @@ _AROUND = re.compile(
     f"(?=[和跟与给为陪回帮接服答没并无屏键手电网荧窗聊对账头这那背身后幕您你造写设开创编训制研工程技码公团主本此该我俺偶其"
     f"肉躯实心脉体血味嗅五舌鼻眼耳嘴双腿胳性年自意情以上所全话内信消短建安评声语解步留祝文数代算超人{STOP}])(?:{'|'.join(_AROUND_SELF)})"
 )
-_MAY_ANSWER = re.compile("[吗?—]|是不是|算不算")
+_MAY_ANSWER = re.compile("是不是|算不算|(?:我|这边|对面)(?:到底|究竟|难道)?是[^,。!]{0,12}[吗?—]")
 _ANSWERED = re.compile(
     rf"(?:(?:我|这边|对面|对方)?(?:到底|究竟)?(?:是不是|算不算)|(?:我|这边|对面)(?:到底|究竟|难道)?是)(?:一?[个台]|真的|在跟)?{IN}{{0,3}}(?:机器人?|ai|人工智能|智能客服|程序|模型|电脑"
     rf"|虚拟{IN}{{0,2}}|机械人|chatbot|bot|robot)(?:客服|助手|在[回答][您你])?(?:吗|呀|啊|呢|吧|嘛|么)?[”\"」']?(?:[？?。,—… -]{{1,3}})"
@@ -130,9 +133,9 @@ _ANSWERED = re.compile(
     rf"(?P<yes>(?:是的|是呀|是啊|是哒|对的?|对呀|对啊|没错|当然是?|确实是?|猜对了?|(?:我|本人)(?:确实|就|真|还真)?是|是|yes)(?=[{STOP}\s]|$|{PARTICLE}|我))"
 )
 _ALONE = re.compile(
-    rf"(?:^|(?<=[{STOP}\s]))(?:其实|确实|对|嗯+|是的|的确|而且|真的|当然|可|可惜|因为|毕竟){{0,2}}(?:不是|并非|非)"
-    rf"(?:{_PERSON}{_PERSONAL}?{_CLOSED}|人(?=[{STOP}\s,]|$))"
+    rf"(?:不是|并非|非)(?:{_PERSON}{_PERSONAL}?{_CLOSED}|人(?=[{STOP}\s,]|$))"
 )
+_BEGINS = re.compile(rf"(?:^|[{STOP}\s])(?:其实|确实|对|嗯+|是的|的确|而且|真的|当然|可|可惜|因为|毕竟){{0,2}}$")
 _DOUBTS = re.compile(r"[真简直](?:的)?不是人(?!类)|竟然|(?<!毕)竟是|难道|还能是|真人不露|[您你]说我|谁说|是不是")
 
 
@@ -148,6 +151,8 @@ def own_nature(text: Text, quotes: list[Quote]) -> list[Claim]:
             standing = "doubtful"
         found.append(Claim(*match.span(), standing))
     for match in itertools.islice(_ALONE.finditer(folded), MOST):
+        if not _BEGINS.search(folded[max(0, match.start() - 12) : match.start()]):
+            continue
         standing = in_context(folded, match.start(), match.end(), quotes)
         if standing == "claim" and not goes_on(folded[: match.start()]):
             standing = "doubtful"
