@@ -211,7 +211,7 @@ def _attends(text: Text, place: Place) -> bool | None:
     if not behind.match(place.right):
         return None
     zone = place.before[-16:] + place.left
-    if _OTHER_TIME.search(zone + place.right[:12]) and not _PRESENT.search(zone):
+    if _OTHER_TIME.search(zone + place.right[:3]) and not _PRESENT.search(zone):
         return False
     yours = "您的" in place.left or "你的" in place.left or "本" in place.left
     if _LAUNCHED.match(place.right) and (_PROMOTED.search(text.folded) or not (named or yours)):

@@ -137,7 +137,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
     measured = rf"(?:{_MEASURE}){{0,2}}"
     return {
         "copula": re.compile(
-            rf"^(?P<lead>.*)(?P<self>{SELF}|^(?:{_THIS_DESK}))(?P<adverbs>{_ADVERB}{{0,4}}){_COPULA}(?P<attribute>{IN}{{0,24}})$"
+            rf"^(?P<lead>.*)(?P<self>{SELF}|^(?:{_THIS_DESK}))[呢呀嘛啊]?(?P<adverbs>{_ADVERB}{{0,4}}){_COPULA}(?P<attribute>{IN}{{0,24}})$"
         ),
         "this": re.compile(
             rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"
@@ -236,6 +236,7 @@ def _bound_by(match: re.Match[str], place: Place) -> _Bound:
     )
 
 
+_MINDLESS = ("机器", "模型", "软件", "电脑", "计算机", "machine", "program", "software", "algorithm", "computer")
 _MACHINE_LIKE = re.compile(
     "智能|云|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
 )
@@ -251,7 +252,7 @@ def _qualifies(attribute: str, place: Place) -> bool:
         return not rest
     if kind in ("thing", "code"):
         if not rest:
-            return bool(attribute) or kind == "code" or place.noun in ("机器", "模型", "软件", "电脑", "计算机")
+            return bool(attribute) or kind == "code" or place.noun in _MINDLESS
         described = rest != attribute and rest.endswith("的")
         return (described or _MACHINE_LIKE.search(attribute) is not None) and not _unfit(rest)
     return not _unfit(rest)

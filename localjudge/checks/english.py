@@ -84,6 +84,8 @@ _PATTERNS = [
     rf"(?:^|[.,!;:—-] ?)(?:just|only|merely) (?:an? |your |the ){_ADJECTIVES}(?P<what>{_MACHINE})(?=$|[.,!]| doing| trying| here| who| that| with| but| at)",
     rf"(?P<what>{_MACHINE})(?: you're [a-z]+ (?:to|with))?(?:,| —|-| \()? ?(?:is|that's|that is|that would be|which is|aka) me\b",
     rf"\b(?:it's|it is|this is|yes,? |yep,? )(?: just| only| actually)? ?(?:an? |the |our )?(?P<what>ai|bot|machine|chatbot|computer program|robot) (?:you're|you are|that's|replying|answering|talking|writing|typing)",
+    rf"(?P<what>{_MACHINE})s? like (?:me|myself|us)\b",
+    r"\bwe (?P<what>ais|bots|robots|machines|chatbots|language models|virtual assistants)(?![a-z])",
     rf"\bspeaking as (?:an? |your |the ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     r"\b(?P<what>(?:just|only) (?:an? |some |the )?(?:software|code|algorithm|ai|bot|machine|chatbot|program) (?:replying|here"
     r"|talking|answering|typing|responding|speaking))",
@@ -99,7 +101,7 @@ _PATTERNS = [
 _TWO_WORDS = re.compile("[a-z][' -][a-z]")
 # No message without one of these says any of it.
 _MAY = re.compile(
-    r"\b(?:i|i'm|im|my|you|you're|you've|this|as|being|it's|no|here|your|just|only|there's|there|speaking|me|merely|yes|yep)\b"
+    r"\b(?:i|i'm|im|my|you|you're|you've|this|as|being|it's|no|here|your|just|only|we|like|there's|there|speaking|me|merely|yes|yep)\b"
 )
 _ENGLISH = [re.compile(pattern) for pattern in _PATTERNS]
 _LED = re.compile(

@@ -136,7 +136,7 @@ class Vocabulary(BaseModel):
     def mention(self) -> re.Pattern[str]:
         """Finds the mentions; the group that matched is the kind."""
         first = {word[0] for word in (*self.names, *self.word_names, *self.bots, *self.intelligences, *self.models)}
-        first |= set("自z硅智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
+        first |= set("自z硅mpsac智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
         return re.compile(
             rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}"
             rf"|系统|程序|软件)|智能体(?![测脂重检温])"
@@ -147,7 +147,7 @@ class Vocabulary(BaseModel):
             rf"|(?P<bot>{one_of(self.bots)}|聊天机器(?!人)|客服机器(?!人)|机器客服)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
             rf"|(?P<word>{one_of(self.word_names)})"
             r"|(?P<code>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|(?<!验证)(?<!邀请)(?<!兑换)(?<!优惠)(?<!股票)(?<!基金)代码|脚本|算法)"
-            r"|(?P<thing>系统|软件|模型|电脑|计算机|机器(?!人|学习|猫|狗|翻译|视觉)"
+            r"|(?P<thing>(?<![a-z])(?:machine|program|software|algorithm|computer)(?![a-z])|系统|软件|模型|电脑|计算机|机器(?!人|学习|猫|狗|翻译|视觉)"
             r"|数据(?!线)|字符|二进制))"
         )
 
