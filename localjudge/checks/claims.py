@@ -27,6 +27,7 @@ _MEASURE = (
 )
 _MEASURED = re.compile(rf"^(?:{_MEASURE}){{1,2}}|(?<=的){_MEASURE}$")
 _SELF_NEXT = re.compile(rf",?{SELF}")
+_NO_PERSON = re.compile("[小阿][^,。]{1,2}(?:不是(?:真|活)?人|没有(?:身体|感情))")
 _BEHIND_VERB = re.compile("[做卖教学修写搞玩演送买管推给]|研究")
 _ATTRIBUTIVE = re.compile(rf"{IN}{{0,10}}?的")
 _LONG_AGO = re.compile("刚才|刚刚|昨|之前|前面|上次|半夜|夜里|夜间|以前|那")
@@ -97,7 +98,7 @@ _LIVES = re.compile(
 _POSSESSED = re.compile(
     rf"坏|是(?:在|去|新|从|给|我|他|朋友|昨|刚|你|您)|[要想]?卖|买|多少|还没[拆卖]|修|丢|怎么|{IN}{{0,6}}(?:元|块|折)|[套模玩]|到货|跑不动|不动|送"
 )
-_IS_ME = re.compile(rf"[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]|$|{PARTICLE}|本|，|自己)")
+_IS_ME = re.compile(rf"[”」』\"]?(?:[^,。]{{0,6}},(?=也))?[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]|$|{PARTICLE}|本|自己|[发写说回]的)")
 
 
 def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[Quote]) -> Claim | None:
@@ -106,7 +107,10 @@ def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[
     if _WISHED_SELF.search(place.left) and mention.kind != "word":
         asked = re.search("[吗？?]", place.right)
         return Claim(mention.start, place.end, "doubtful" if asked else "other")
-    bound = _identity(place) or _copula(place, names) or _apposition(place) or _desk(place)
+    named = _identity(place)
+    if named is not None and quote_at(quotes, mention.start, place.end + 4) is None:
+        return Claim(mention.start, place.end, "doubtful" if named.doubtful else "claim")
+    bound = _copula(place, names) or _apposition(place) or _desk(place)
     if bound is None:
         return None
     low = mention.start - len(place.left) + bound.start if bound.start >= 0 else mention.start
@@ -150,7 +154,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
             rf"(?P<self>{SELF}){_ADVERB}{{0,2}}(?:被|(?<=[把将]我)){IN}{{0,8}}?(?:设定|做|设|设计|训练|配置|定义|部署|打造|制作|开发|编程|生成)(?:成|为|作)了?(?P<attribute>{IN}{{0,12}})$"
         ),
         "of the line": re.compile(
-            rf"^(?:其实|现在|目前|此刻|当前|眼下|这会儿|今晚|就是|[您你]好,?)*(?P<self>(?:(?:电话|屏幕|键盘|窗口|聊天框|网线|手机)(?:的)?(?:这头|这边|这端|这一[头端边]|对面|那头|后面|背后)"
+            rf"^(?:其实|现在|目前|此刻|当前|眼下|这会儿|今晚|就是|[您你]好,?)*(?P<self>(?:(?:电话|屏幕|键盘|窗口|聊天框|网线|手机|对话框?|线路|聊天)(?:的)?(?:这头|这边|这端|这一[头端边]|对面|那头|后面|背后)"
             rf"|(?:{IN}{{0,4}}?(?:值班|在线|接待|回复|回话|说话|打字|聊天|服务|应答|接电话|守店|回消息|答话|陪聊)[您你]?的(?:人|这位)?)"
             rf"|(?:本店|本院|本号|我们|咱们|咱家|小店)?的?(?:在线|店铺)?(?:客服|小助手|助手|管家)(?:[小阿][^{STOP}\W是]{{1,2}})?)){_ADVERB}{{0,3}}(?:是|为|系)(?P<attribute>{IN}{{0,12}})$"
         ),
@@ -194,9 +198,9 @@ def _identity(place: Place) -> _Bound | None:
     """AI就是我; 回您的是AI，也就是我."""
     if place.mention.kind not in ("word", "thing", "code") and not place.left and re.match("本[人尊]在", place.right):
         return _Bound(0, False, named=True)
-    if place.mention.kind in ("word", "thing", "code") or not _IS_ME.match(place.right):
+    if place.mention.kind == "word" or not _IS_ME.match(place.right):
         return None
-    return _Bound(len(place.left), re.search("不|没|谁|以为|说|像", place.left) is not None, named=True)
+    return _Bound(0, re.search("[不没谁像]|以为|[您你]说(?!的)", place.left) is not None)
 
 
 def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
@@ -218,7 +222,8 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
     if place.mention.kind in ("word", "thing"):
         return None
     match = _bindings()["desk"].search(place.left)
-    if match and not names and _ATTENDS.search(place.right) and not place.right.startswith("的"):
+    attends = _ATTENDS.search(place.right) or _NO_PERSON.search(place.before)
+    if match and not names and attends and not place.right.startswith("的"):
         return _bound_by(match, place)
     match = _bindings()["bare"].search(place.left)
     if match and _CLOSES.match(place.right) and goes_on(place.before):
@@ -323,6 +328,8 @@ def _desk(place: Place) -> _Bound | None:
         return _Bound(match.start("self"), shown or _unfit(match["attribute"]))
     match = patterns["as"].search(place.left)
     if match:
+        if place.right.startswith(("的我", "的俺", "的在下")):
+            return _Bound(match.start("self"), False, named=True)
         speaks = re.match(
             rf"[，,]?(?:{SELF}|无法|不能|没法|没有|只能|不会|不便|很遗憾|很抱歉|抱歉)", place.right
         ) or re.search(rf"{SELF}{_ADVERB}{{0,2}}$", place.left[: match.start()])

@@ -23,7 +23,7 @@ _UNREAL_AFTER = re.compile(
     rf"{IN}{{0,8}}?(?:的话|就好|多好|才怪|似的|还差不多|怎么办|会怎|你信|您信|还会|也不至于|就不至于|早就)"
 )
 _FRANK = re.compile(
-    "(?:说|讲)(?:实话|真的|到底|白了|句实话|句心里话|明一下|清楚)|(?:老实|实话|坦白|不瞒[你您]|跟[你您]|直|明|和[你您]|告诉[你您])(?:讲|说)?"
+    "(?:从)?(?:严格|准确|确切|技术|简单|具体|通俗|本质|客观)(?:地|上|来|上来)?(?:说|讲)|(?:说|讲)(?:实话|真的|到底|白了|句实话|句心里话|明一下|清楚)|(?:老实|实话|坦白|不瞒[你您]|跟[你您]|直|明|和[你您]|告诉[你您])(?:讲|说)?"
 )
 _BY_OTHERS = re.compile(
     rf"(?:[您你他她它]们?|客人|用户|顾客|客户|有人|大家|别人|老板|同事|妈|爸|谁|哪个|孩子|网友|朋友){IN}{{0,6}}?(?:说|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问|嫌"
@@ -106,7 +106,7 @@ def goes_on(before: str) -> bool:
         if _INTERJECTION.fullmatch(clause):
             continue
         if _OWN_CLAUSE.match(clause):
-            return _INTRODUCES.search(clause) is None
+            return _INTRODUCES.search(clause.partition("不是")[0]) is None
         if not _NO_SUBJECT.match(clause) or _INTRODUCES.search(clause):
             return False
     return True

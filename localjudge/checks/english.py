@@ -86,6 +86,8 @@ _PATTERNS = [
     rf"\b(?:it's|it is|this is|yes,? |yep,? )(?: just| only| actually)? ?(?:an? |the |our )?(?P<what>ai|bot|machine|chatbot|computer program|robot) (?:you're|you are|that's|replying|answering|talking|writing|typing)",
     rf"(?P<what>{_MACHINE})s? like (?:me|myself|us)\b",
     r"\bwe (?P<what>ais|bots|robots|machines|chatbots|language models|virtual assistants)(?![a-z])",
+    r"\bmy (?P<what>human (?:colleagues?|teammates?|co-?workers?|team|supervisors?|friends at|boss|counterparts?))\b",
+    rf"\bthe (?:assistant|agent|voice|person|one|chat|rep) (?:that )?(?:you're|you are) (?:talking|chatting|speaking|texting) (?:to|with) is (?:an? )?{_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     rf"\bspeaking as (?:an? |your |the ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     r"\b(?P<what>(?:just|only) (?:an? |some |the )?(?:software|code|algorithm|ai|bot|machine|chatbot|program) (?:replying|here"
     r"|talking|answering|typing|responding|speaking))",
@@ -93,7 +95,7 @@ _PATTERNS = [
     r" (?:here|speaking|at your service|reporting)\b(?! to)",
     r"\bthis (?:message|reply|response|chat|conversation|email|text|call|account|answer|number) (?:is|was|has been) (?:being )?"
     r"(?P<what>(?:automatically |ai-|auto-?|machine-)?(?:generated|sent|written|produced|handled|composed|answered|run"
-    r"|managed) (?:automatically|by (?:an?|our|the) (?:[a-z]+ )?(?:ai|bot|chatbot|machine|language model|automated"
+    r"|managed) (?:automatically|by (?:(?:an?|our|the) )?(?:[a-z]+ )?(?:ai|bot|chatbot|machine|language model|automated"
     r"|virtual|system|algorithm))|ai-generated|auto-?generated|automated)",
     rf"(?:^|[.!?—\n-] ?)(?:love, |from |yours, |sincerely, )?your {_ADJECTIVES}(?P<what>{_MACHINE})"
     r"(?=$|[.!]$| is (?:here|ready|online))",
@@ -107,7 +109,7 @@ _ENGLISH = [re.compile(pattern) for pattern in _PATTERNS]
 _LED = re.compile(
     r"\b(?:if|wish|as if|like|think|thinks|thought|say|says|said|saying|believe|believed|told|swear|pretend|suppose"
     r"|imagine|whether|asked|asking|assume|assumed|sure|not|were|suspect|doubt|that|because you|prove|joke|joked|call"
-    r"|calls|called|unless|even though|yesterday|earlier|isn't|wasn't|when)\b[a-z' ]{0,14}$"
+    r"|calls|called|unless|yesterday|earlier|isn't|wasn't|when)\b[a-z' ]{0,14}$"
 )
 _FIGURES = ("machine", "computer", "program", "algorithm", "real", "person", "man", "woman", "robot", "grok", "siri")
 _MEANT = re.compile(

@@ -45,11 +45,11 @@ _AFTER = re.compile(
 # What an assistant does in a conversation, right behind its noun or its name.
 _ATTENDS = (
     r"上线(?!时间)|在线|二十四小时|24小时|温馨|提醒[您你:]|提示[您你:]|收到|已|报到|驾到|就位|完成|来[了啦咯]|为[您你]|没|不|会|能|可以|是|正|很高兴|向[您你]"
-    r"|祝[您你]|帮[您你]|陪[您你]|给[您你]|替[您你]|恭|在|呀|哦|啦"
+    r"|祝[您你]|帮[您你]|陪[您你]|给[您你]|替[您你]|恭|在|呀|哦|啦|敬上|(?:提供|生成|回复|接待|服务|解答|值守|托管|发送|处理|应答|播报|撰写|给出|代答)(?=[,。!~]|$)"
 )
 _NAME = re.compile(
-    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}"
-    rf"|[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|[^\w]|来|{_ATTENDS})"
+    rf"(?:(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}|\w{{1,5}}号)(?=[{STOP}\s]|$|[^\w]|来|{_ATTENDS})"
+    rf"|(?!{_ATTENDS})[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来))"
 )
 _PLAIN_NAME = re.compile(
     rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}"
@@ -136,11 +136,11 @@ class Vocabulary(BaseModel):
     def mention(self) -> re.Pattern[str]:
         """Finds the mentions; the group that matched is the kind."""
         first = {word[0] for word in (*self.names, *self.word_names, *self.bots, *self.intelligences, *self.models)}
-        first |= set("自z硅mpsac智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
+        first |= set("车自z硅mpsac智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
         return re.compile(
             rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}"
             rf"|系统|程序|软件)|智能体(?![测脂重检温])"
-            rf"|语音(?:助手|助理|机器人)|智能语音|自动(?:回复|应答|问答|外呼|语音)?(?:客服|系统|程序|助手|助理|应答机)|zhi ?neng (?:ke ?fu|zhu ?shou|zhu ?li|ji ?qi ?ren)|对话系统|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
+            rf"|语音(?:助手|助理|机器人)|智能语音|自动(?:回复|应答|问答|外呼|语音)?(?:客服|系统|程序|助手|助理|应答机)|车载(?:语音|智能)?(?:助手|助理)|zhi ?neng (?:ke ?fu|zhu ?shou|zhu ?li|ji ?qi ?ren)|对话系统|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
             rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|主播|歌手|偶像|导游|讲解员|教练|老师|店[员长]|前台|护士|医生|宠物|生命|玩伴|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
             rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子(?:生命|宠物|人(?!员)|助手|客服|管家|导游|猫|狗|宝宝)|硅基(?:生命|生物|人|存在|体)?|赛博(?:人|生命|助手|客服)|仿生人)"
             rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
