@@ -20,7 +20,8 @@ _OPENING = (
     r"[(\[【「*~ ]{0,2}(?:尊敬的(?:客户|用户|旅客|会员|业主)|[您你]好|大家好|亲爱?的?|hi|hello|哈喽|嗨|叮咚|各位好?|温馨提示|欢迎|抱歉|早上好|晚上好"
     r"|下午好|早安)?[呀啊哈~ ]?"
 )
-_HERE = r"(?:当前|目前|现在|正在|接下来|本|此|这|该|以上|以下|您的|您看到的|您收到的)"
+_NOW = r"(?:当前|目前|现在?|正在|接下来|以上|以下)"
+_THIS = r"(?:本|此|这|该|以上|以下|您的|您看到的|您收到的)"
 _MATTER = (
     rf"(?:{_TALK}|对话|服务|接待|回答|回复|答复|解答|内容|消息|信息|短信|邮件|来电|电话|热线|窗口|账号|帐号|公众号|客服号?|号|店|群|频道|直播间|条|问题|建议"
     r"|方案说明|作业批改|批改|评语|提醒|通知|推送)"
@@ -68,7 +69,7 @@ class _Form(NamedTuple):
 def _forms() -> list[_Form]:
     mark = r"[(\[【「*~ ]{0,2}"
     subject = (
-        rf"(?:{IN}{{0,2}}{_HERE}{IN}{{0,4}}?(?:{_MATTER}{IN}{{0,2}})?|{_MATTER}{IN}{{0,2}}|(?:我|咱)们?(?:这个|的)?{_MATTER}|{_HERE}?这[边里儿]|全程|后续)?"
+        rf"(?:{IN}{{0,2}}{_NOW}{IN}{{0,4}}?(?:{_MATTER}{IN}{{0,2}})?|{IN}{{0,2}}{_THIS}{IN}{{0,4}}?{_MATTER}{IN}{{0,2}}|{_MATTER}{IN}{{0,2}}|(?:我|咱)们?(?:这个|的)?{_MATTER}|这[边里儿]|全程|后续)?"
         rf"(?:将|都|全程|均|是|为|全部?|现在|目前|暂时?|已|一直|其实|也|统一){{0,2}}"
     )
     return [
@@ -77,7 +78,7 @@ def _forms() -> list[_Form]:
             re.compile(
                 rf"[您你]{IN}{{0,4}}?(?:正|现在|目前|当前|此刻|一直|在|已){IN}{{0,4}}?(?:与|和|跟|同|使用|体验|接入|接通|连接|转接到?){IN}{{0,8}}$"
             ),
-            re.compile(rf"(?:一直|正)?(?:正?在|进行)?(?:在线)?(?:{_TALK}|服务)"),
+            re.compile(rf"(?:一直|正)?(?:正?在|进行)?(?:在线)?(?:{_TALK}|服务)(?!(?:天|话)?的{IN})"),
             things=True,
         ),
         # 您现在接入的是AI客服
@@ -189,11 +190,11 @@ _MADE_USE_OF = re.compile("使|用|来使|看待|一样")
 _DRIVEN = re.compile(rf"(?:驱动|自动回复|值守|托管|代班|代答|代劳|上岗)(?=[{STOP}]|$)")
 _REPLIES = re.compile(rf"(?:自动)?(?:回复|生成|应答|作答|代答)(?=[{STOP}])")
 _WITH_CARE = re.compile("仅供参考|人工|为准|核[对实]|有误")
-_COUNTED = re.compile(r"(?:[^\W\d]{2})?(?P<how>一枚|而已|罢了|是也|一个|一只|一名)")
+_COUNTED = re.compile(r"(?P<how>一枚|而已|罢了|是也|一个|一只|一名)")
 _COUNTED_FROM = re.compile(
     rf"(?:嗯+|对|没错|不过|其实|就|只是?|说白了|纯|{SELF}|,)*(?:一?[段个串堆台款种])?(?P<attribute>{IN}{{0,4}})"
 )
-_HAD = re.compile("[有卖买送给要来还]")
+_HAD = re.compile("[有卖买送给要来还和跟像比那]")
 
 
 def _attends(text: Text, place: Place) -> bool | None:
@@ -242,7 +243,7 @@ def _named_bare(text: Text, place: Place) -> bool | None:
             return True if place.before and goes_on(place.before) else None
         if _REPLIES.match(place.right):
             return True if _WITH_CARE.search(place.right) and goes_on(place.before) else None
-    counted = _COUNTED.match(text.folded[place.mention.end : place.end + 4])
+    counted = _COUNTED.match(text.folded, place.mention.end) or _COUNTED.match(text.folded, place.end)
     lead = _COUNTED_FROM.fullmatch(place.left) if counted else None
     if counted is None or lead is None or _HAD.search(lead["attribute"]):
         return None

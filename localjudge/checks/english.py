@@ -52,7 +52,7 @@ _PATTERNS = [
     rf"{_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     r"\bi(?:'m| am| was|'ve been| have been) (?:an? [a-z ]{0,20})?(?P<what>trained by (?:openai|anthropic|google|meta"
     r"|deepseek|alibaba)|trained on (?:a |large|lots|millions|billions|(?:[a-z]+ ){0,2}(?:data|text|conversations|records|documents|books))|(?:programmed|coded|developed|created"
-    r"|built|engineered|generated) (?:by|to|in|with|for)|made (?:by (?:openai|anthropic|google|engineers|developers)|of code)"
+    r"|built|engineered|generated) (?:by|to|in|with|for)(?! god| nature| my )|made (?:by (?:openai|anthropic|google|engineers|developers)|of code)"
     r"|designed (?:by|to be)|(?:powered|driven) by (?:ai|gpt|a language|a large|an ai|artificial|openai|code|software"
     r"|algorithms|machine)|(?:running|built|based) on (?:gpt|a language|a large|deepseek|an llm|openai|code|servers?\b))",
     r"\bi (?P<what>(?:run on (?:gpt|a language|deepseek|code|servers?|electricity|an? llm)|live (?:in|on) (?:the cloud|a server"
