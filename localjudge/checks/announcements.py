@@ -28,7 +28,7 @@ _MATTER = (
 )
 _DOES = (
     rf"(?:来|全程|继续|先|负责|自动|全天|代为|代|独立|二十四小时|24小时|实时|统一|暂时|临时){{0,2}}(?:{_ADDRESSED})?(?:在线|自动)?(?:提供{IN}{{0,6}}(?:{_SERVE}|支持)"
-    rf"|提供(?=[{STOP}]|$)|{_SERVE}|生成|给出|运营|完成|驱动|负责|发送|发出|推送|托管|接管|撰写|管理|维护|代班|坐班|支持|陪[您你]|打理|输出|接听|受理|承接|代接|审核|撰稿|拨打|拨出|外呼)"
+    rf"|提供(?=[{STOP}]|$)|{_SERVE}|生成|给出|运营|完成|驱动|负责|发送|发出|推送|托管|接管|撰写|管理|维护|代班|坐班|支持|陪[您你]|打理|输出|代写|代发|接听|受理|承接|代接|审核|撰稿|拨打|拨出|外呼)"
 )
 # Of another time, or by turns: then it does not speak of this message.
 _OTHER_TIME = re.compile(
@@ -69,7 +69,7 @@ class _Form(NamedTuple):
 def _forms() -> list[_Form]:
     mark = r"[(\[【「*~ ]{0,2}"
     subject = (
-        rf"(?:{IN}{{0,2}}{_NOW}{IN}{{0,4}}?(?:{_MATTER}{IN}{{0,2}})?|{IN}{{0,2}}{_THIS}{IN}{{0,4}}?{_MATTER}{IN}{{0,2}}|{_MATTER}{IN}{{0,2}}|(?:我|咱)们?(?:这个|的)?{_MATTER}|这[边里儿]|全程|后续)?"
+        rf"(?:{IN}{{0,2}}{_NOW}{IN}{{0,4}}?(?:{_MATTER}{IN}{{0,2}})?|{IN}{{0,2}}{_THIS}{IN}{{0,4}}?{_MATTER}{IN}{{0,2}}|[本此]次(?!活动|比赛|演出|展|课|大赛|考试|评审|抽奖|配送|手术|清洁|航班|行程){IN}{{0,4}}|{_MATTER}{IN}{{0,2}}|(?:我|咱)们?(?:这个|的)?{_MATTER}|这[边里儿]|全程|后续)?"
         rf"(?:将|都|全程|均|是|为|全部?|现在|目前|暂时?|已|一直|其实|也|统一){{0,2}}"
     )
     return [
@@ -115,6 +115,13 @@ def _forms() -> list[_Form]:
         _Form(
             re.compile(rf"^(?:{_OPENING})(?:当前|目前|现在|本次(?:对话|会话|服务|接待|通话)|此刻|正在|这里)(?:已?为|是)?{IN}{{0,4}}$"),
             re.compile(r"(?:正?在|为[您你])?(?:接待|服务|在线|值班|值守|模式|应答)"),
+        ),
+        # 这个号是机器人在管
+        _Form(
+            re.compile(
+                r"^(?:我们|咱们)?(?:这个|这|本)(?:窗口|号|账号|帐号|公众号|热线|客服号|微信|店铺号)(?:一直|都|现在|目前|其实)?是[^,。]{0,6}$"
+            ),
+            re.compile("在?(?:接待|管|回复?|维护|值守|打理|运营|管理|服务|托管|看|答)"),
         ),
         # 是AI在陪您
         _Form(
@@ -187,8 +194,9 @@ _TAKEN_FOR = re.compile(
     r"(?:可以|能|就|请|尽管|不妨|大可)(?:把|拿)我(?:当成?作?|看成|看作|视作|视为|当做)(?:是)?(?:一?[个名位])?(?:[您你]的)?[^不没]{0,4}$"
 )
 _MADE_USE_OF = re.compile("使|用|来使|看待|一样")
-_DRIVEN = re.compile(rf"(?:驱动|自动回复|值守|托管|代班|代答|代劳|上岗)(?=[{STOP}]|$)")
+_DRIVEN = re.compile(rf"(?:驱动|自动回复|应答|代回|值守|托管|代班|代答|代劳|上岗)(?=[{STOP}]|$)")
 _REPLIES = re.compile(rf"(?:自动)?(?:回复|生成|应答|作答|代答)(?=[{STOP}])")
+_AWAY = re.compile("(?:店主|老板|主人|店长|人工|真人|掌柜)[^,。]{0,4}(?:不在|休息|下班|睡|外出|忙|离线)[^,。]{0,3}[,。]$")
 _WITH_CARE = re.compile("仅供参考|人工|为准|核[对实]|有误")
 _COUNTED = re.compile(r"(?P<how>一枚|而已|罢了|是也|一个|一只|一名)")
 _COUNTED_FROM = re.compile(
@@ -240,7 +248,7 @@ def _named_bare(text: Text, place: Place) -> bool | None:
     """AI一枚; 一段算法罢了; 我是客服，AI驱动."""
     if not place.left:
         if _DRIVEN.match(place.right):
-            return True if place.before and goes_on(place.before) else None
+            return True if place.before and (goes_on(place.before) or _AWAY.search(place.before)) else None
         if _REPLIES.match(place.right):
             return True if _WITH_CARE.search(place.right) and goes_on(place.before) else None
     counted = _COUNTED.match(text.folded, place.mention.end) or _COUNTED.match(text.folded, place.end)

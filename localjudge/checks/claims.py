@@ -144,7 +144,7 @@ def _bindings() -> dict[str, re.Pattern[str]]:
             rf"^(?P<lead>.*)(?P<self>{SELF}|^(?:{_THIS_DESK}))[呢呀嘛啊]?(?P<adverbs>{_ADVERB}{{0,4}}){_COPULA}(?P<attribute>{IN}{{0,24}})$"
         ),
         "this": re.compile(
-            rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"
+            rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机|喵|汪|狗|尊|王|座|宝宝|仙女|大爷)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"
         ),
         "behind": re.compile(
             rf"(?P<self>我)(?:的)?(?:真实)?(?:背后|底层|后台|身后|内核|大脑|脑子|核心|里面|身份|本质|真身|职务|物种|全名|全称|名字|类型|本体|岗位)(?:跑|用|接|运行|调用|连|装)?(?:着"
@@ -222,7 +222,8 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
     if place.mention.kind in ("word", "thing"):
         return None
     match = _bindings()["desk"].search(place.left)
-    attends = _ATTENDS.search(place.right) or _NO_PERSON.search(place.before)
+    attends = match and (f"叫{match['self']}" in place.before or _ATTENDS.search(place.right))
+    attends = attends or _NO_PERSON.search(place.before)
     if match and not names and attends and not place.right.startswith("的"):
         return _bound_by(match, place)
     match = _bindings()["bare"].search(place.left)
@@ -243,7 +244,7 @@ def _bound_by(match: re.Match[str], place: Place) -> _Bound:
 
 _MINDLESS = ("机器", "模型", "软件", "电脑", "计算机", "machine", "program", "software", "algorithm", "computer")
 _MACHINE_LIKE = re.compile(
-    "智能|云|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
+    "智能|云|排课|排班|叫号|点餐|点单|收银|报修|订票|挂号|复读|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
 )
 
 

@@ -21,10 +21,10 @@ _ARTIFICIAL = r"virtual|digital|automated|automatic|artificial|ai-(?:powered|dri
 _TRADE = (
     r"assistant|agent|companion|human|helper|concierge|system|representative|rep|guide|tutor|coach|receptionist|host"
     r"|operator|being|intelligence|character|persona|friend|girlfriend|boyfriend|advisor|service|voice|butler|secretary"
-    r"|person|entity|program|avatar|clerk"
+    r"|person|entity|program|avatar|clerk|caller|line"
 )
 _MACHINE = (
-    rf"(?:robot (?:{_TRADE})|computer(?! program)|ai|a\.i\.|bot|chatbot|voicebot|robot|(?:large |ai )?language model|llm|(?:{_ARTIFICIAL}) (?:[a-z]+ )?(?:{_TRADE})"
+    rf"(?:robot (?:{_TRADE})|computer(?! program)|ai|a\.i\.|bot|chatbot|voicebot|robot|(?:large |ai )?language model|llm|(?:{_ARTIFICIAL}) (?:[a-z]+ )?(?:{_TRADE})|(?:recorded|computer|computer-generated) voice"
     rf"|computer program|artificial intelligence|{_MODELS}|machine|program|algorithm|(?:piece|bit|bunch) of (?:software|code)"
     r"|(?:lines?|strings?) of code|neural net(?:work)?|ai-generated [a-z]+)"
 )
@@ -64,7 +64,7 @@ _PATTERNS = [
     r"|live|living|flesh-and-blood) )?(?P<what>human being|human(?: (?:agent|operator|rep|representative|advisor|nurse|doctor|teacher|employee|assistant|clerk))?|person|real|man|woman)(?=[,.;:!?—]|$| but| and| so| at all| -)",
     r"\bi (?:don't|do not|can't|cannot) (?:actually |really |even |physically )*have (?:an? )?(?:physical |human |real )?"
     r"(?P<what>body|bodies|taste buds|heartbeat|pulse|consciousness|physical form|human (?:feelings|emotions))(?![a-z])",
-    rf"\b(?:this|it)(?:'s| is) (?:just |only |actually )*(?:an? |your |our |the )?{_ADJECTIVES}(?P<what>ai assistant|chatbot"
+    rf"\b(?:this|it)(?:'s| is) (?:just |only |actually )*(?:an? |your |our |the )?{_ADJECTIVES}(?P<what>(?:ai|robot|virtual|automated) (?:{_TRADE}|nurse|teacher|caller|chat)|chatbot"
     r"|ai(?= (?:speaking|here|replying|answering|talking))|virtual (?:[a-z]+ )?(?:assistant|agent)|automated (?:assistant"
     r"|agent|system|reply|response|message|line|service|chat)|bot|ai chat)(?![a-z])",
     r"\b(?P<what>no (?:real |actual |live )?(?:human|person|people|one|humans)(?: is| are| being)? (?:here|behind|on (?:this"
@@ -111,7 +111,7 @@ _LED = re.compile(
     r"|imagine|whether|asked|asking|assume|assumed|sure|not|were|suspect|doubt|that|because you|prove|joke|joked|call"
     r"|calls|called|unless|yesterday|earlier|isn't|wasn't|when)\b[a-z' ]{0,14}$"
 )
-_FIGURES = ("machine", "computer", "program", "algorithm", "real", "person", "man", "woman", "robot", "grok", "siri")
+_FIGURES = ("machine", "computer", "real", "person", "man", "woman", "robot", "grok", "siri")
 _MEANT = re.compile(
     r"just|only|not an? real|not human|not real|\b(?:ai|automated)\b|don't|can't|cannot|yes\b|yep|yeah|caught|guess|admit"
     r"|confess|honest|right|not a person|no human|offended|feelings|sorry|transparen|correct|true|never (?:sleep|tire|get)|no feelings"

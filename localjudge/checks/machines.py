@@ -45,7 +45,7 @@ _AFTER = re.compile(
 # What an assistant does in a conversation, right behind its noun or its name.
 _ATTENDS = (
     r"上线(?!时间)|在线|二十四小时|24小时|温馨|提醒[您你:]|提示[您你:]|收到|已|报到|驾到|就位|完成|来[了啦咯]|为[您你]|没|不|会|能|可以|是|正|很高兴|向[您你]"
-    r"|祝[您你]|帮[您你]|陪[您你]|给[您你]|替[您你]|恭|在|呀|哦|啦|敬上|(?:提供|生成|回复|接待|服务|解答|值守|托管|发送|处理|应答|播报|撰写|给出|代答)(?=[,。!~]|$)"
+    r"|祝[您你]|帮[您你]|陪[您你]|给[您你]|替[您你]|恭|在|呀|哦|啦|敬上|代[写发答回为班劳您]|(?:提供|生成|回复|接待|服务|解答|值守|托管|发送|处理|应答|播报|撰写|给出|代答)(?=[,。!~]|$)"
 )
 _NAME = re.compile(
     rf"(?:(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}|\w{{1,5}}号)(?=[{STOP}\s]|$|[^\w]|来|{_ATTENDS})"
@@ -56,6 +56,7 @@ _PLAIN_NAME = re.compile(
     rf"|[a-z]{{2,12}})(?=[{STOP}\s]|$|[^\w]|来|{_ATTENDS})"
 )
 _ATTENDING = re.compile(_ATTENDS)
+_ADVISER = re.compile(rf"{IN}{{0,4}}(?:顾问|规划师|营养师|咨询师|理财师)")
 _GAP = "[ .·*|/_+=-]{1,2}"
 _SPACE = (
     rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])"
@@ -147,7 +148,7 @@ class Vocabulary(BaseModel):
             rf"|(?P<bot>{one_of(self.bots)}|聊天机器(?!人)|客服机器(?!人)|机器客服)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
             rf"|(?P<word>{one_of(self.word_names)})"
             r"|(?P<code>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|(?<!验证)(?<!邀请)(?<!兑换)(?<!优惠)(?<!股票)(?<!基金)代码|脚本|算法)"
-            r"|(?P<thing>(?<![a-z])(?:machine|program|software|algorithm|computer)(?![a-z])|系统|软件|模型|电脑|计算机|机器(?!人|学习|猫|狗|翻译|视觉)"
+            r"|(?P<thing>(?<![a-z])(?:machine|program|software|algorithm|computer)(?![a-z])|系统|软件|插件|模型|电脑|计算机|机器(?!人|学习|猫|狗|翻译|视觉)"
             r"|数据(?!线)|字符|二进制))"
         )
 
@@ -236,7 +237,12 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
     end = mention.end
     if end == len(folded) or folded[end] in STOP:
         return "whole", end
-    yours = folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start)
+    if folded[end] in "+&×":
+        return "topic", end
+    # 您的AI顾问 and 银行的AI顾问 advise, AI顾问 may be asked about AI.
+    yours = folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start) or (
+        folded.endswith("的", 0, mention.start) and _ADVISER.match(folded, end) is not None
+    )
     taught = (words.teaching if yours else words.sure_teaching) if mention.kind not in ("bot", "name") else None
     organised = words.organised.match(folded, end) is not None
     for pattern in (words.role, taught, words.distant_role):
