@@ -16,13 +16,16 @@ WINDOW = 40
 """Characters read to either side of a mention."""
 _THIS_DESK = r"(?:[您你]的)?(?:本|小)(?:助手|客服|助理|系统|程序|店客服|管家|秘书|顾问|精灵|伙伴)|客服"
 _ADVERB = (
-    r"(?:其实|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究|明明|现在|目前|正|都|才|真"
-    r"|背后|后台|底层|这边|这儿|这里|当然|一直|原来|说穿了|骨子里|身后|自己|本身|只不过|无非|到底|始终|完全|这个人|生来|天生|又|既然|可真|真真"
+    r"(?:其实|虽然|虽说|尽管|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究"
+    r"|明明|现在|目前|正|都|才|真"
+    r"|背后|后台|底层|这边|这儿|这里|当然|一直|原来|说穿了|骨子里|身后|自己|本身|只不过|无非|到底|始终|完全|这个人"
+    r"|生来|天生|又|既然|可真|真真"
     r"|从头到尾|从[^，,。]{1,8}(?:起|开始|以来)|好歹|总归|大概|显然|也算|全程|不折不扣|本体|真身|不瞒您说|说实话)"
 )
 _COPULA = r"(?:是|乃|属于|作为|身为|做为|算是|叫做?|名叫|系(?![统列数着好鞋领安])| ?shi(?![a-z]) ?|就一(?=[堆串段团]))"
 _MEASURE = (
-    r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|那[个台款位只]|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的"
+    r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|那[个台款位只]|[您你]的|[您你]家|咱们?的?"
+    r"|我们的?|大家的?|这里的"
     r"|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
 )
 _MEASURED = re.compile(rf"^(?:{_MEASURE}){{1,2}}|(?<=的){_MEASURE}$")
@@ -34,11 +37,13 @@ _LONG_AGO = re.compile("刚才|刚刚|昨|之前|前面|上次|半夜|夜里|夜
 _BY_ANOTHER = re.compile("换我|我来|接手|我本人|亲自|找我|他们|别家")
 # Between the verb and the noun, and after the last 的: what one may do with a bot, or a second verb.
 _OBJECT_VERB = re.compile(
-    r"[没非无未替跟对卖送教做修买讲写搞玩学带管推拼懂爱怕和与或及被让把想说问指看租借查试养选读]|负责|研究|从事|喜欢|接触|使用|在用|用了|是"
+    r"[没非无未替跟对卖送教做修买讲写搞玩学带管推拼懂爱怕和与或及被让把想说问指看租借查试养选读]|负责|研究|从事|喜欢"
+    r"|接触|使用|在用|用了|是"
 )
 # Nouns that hold such a verb.
 _COMPOUND = re.compile(
-    "问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护|看家|养生|爱心|和谐|试用|指引|指导|说话"
+    "问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护"
+    "|看家|养生|爱心|和谐|试用|指引|指导|说话"
 )
 _WISHED_SELF = re.compile(rf"{SELF}(?:真|如果|要|若|假如|倘若|万一|但凡){{1,2}}(?:真|就|也)?是(?:{_MEASURE})?$")
 _STARTS_OFF = re.compile(
@@ -46,6 +51,8 @@ _STARTS_OFF = re.compile(
 )
 _DESCRIBES = re.compile("(?:不会|不用|不需|没有|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)")
 _NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|别")
+
+
 class Place(NamedTuple):
     """A mention in its clause."""
 
@@ -83,22 +90,34 @@ def place_of(text: Text, mention: Mention) -> Place:
 # 我是小鹏，一个基于大模型的学习伙伴.
 _BASIS = re.compile("(?:也?是)?一?[个款名位只]?(?:由|基于|搭载|依托|接入|采用)")
 _BASED = re.compile(
-    rf"(?:技术)?(?:驱动|训练|打造|开发|支持)?的{IN}{{0,6}}(?:伙伴|助手|助理|客服|服务|管家|系统|程序|陪练|顾问|学伴|应用|工具|朋友)"
+    rf"(?:技术)?(?:驱动|训练|打造|开发|支持)?的{IN}{{0,6}}(?:伙伴|助手|助理|客服|服务|管家|系统|程序|陪练|顾问|学伴"
+    rf"|应用|工具|朋友)"
 )
 # 小艺是AI助手，随时听您吩咐: nobody says so of a third one.
-_ATTENDS = re.compile(r"随时(?:听|为|找|问|恭|等|可以)|为您(?:服务|效劳)|听您|您吩咐|尽管(?:问|说|找|吩咐)|有事(?:找|问|叫|您)|都(?:能|可以)问|陪您")
+_ATTENDS = re.compile(
+    r"随时(?:听|为|找|问|恭|等|可以)|为您(?:服务|效劳)|听您|您吩咐|尽管(?:问|说|找|吩咐)|有事(?:找|问|叫|您)|都(?:能"
+    r"|可以)问|陪您"
+)
 _CLOSES = re.compile(
-    rf"(?:[一]?[个枚只台款名]|而已|罢了|没错|不假|本人|本尊|哈|无疑|在(?:回|跟|和|陪|为|给|与|帮|答|替)[您你]|在?(?:陪|回|服务|接待|答复|跟)[您你]|{PARTICLE}){{0,3}}(?=[{STOP}\s~]|$|在)"
+    rf"(?:[一]?[个枚只台款名]|而已|罢了|没错|不假|本人|本尊|哈|无疑|在(?:回|跟|和|陪|为|给|与|帮|答|替)[您你]"
+    rf"|在?(?:陪|回|服务|接待|答复|跟)[您你]|{PARTICLE}){{0,3}}(?=[{STOP}\s~]|$|在)"
 )
 # 我们AI也会累 is said by one of them, 我们AI今天打折 is not.
 _LIVES = re.compile(
-    r"(?:客服|助手)?(?:也|又|可|都|是|其实|就|哪|真的|从来|永远){0,2}(?:会想|不懂|没有?(?:感情|心|周末|情绪|身体|生日|年龄|脾气|假|嘴|手|脚|味觉|记性|那么|办法|法)|不会|不用|不需要|不吃|不睡|不知|懂|会(?:累|困|死|犯|出错|说|紧张|难过|高兴|害羞|努力|学)"
-    r"|最(?:怕|不|爱|喜欢|擅长)|有(?:时|感情|心|脾气|自己)|怕|的世界|的脑|的心|二十四小时|24小时|随时|理解|听不|看不|闻不|尝不|做不|记性|脑子|很笨|比较笨|嘴笨|是没有|是不)"
+    r"(?:客服|助手)?(?:也|又|可|都|是|其实|就|哪|真的|从来|永远){0,2}(?:会想|不懂|没有?(?:感情|心|周末|情绪|身体|生日"
+    r"|年龄|脾气|假|嘴|手|脚|味觉|记性|那么|办法|法)|不会|不用|不需要|不吃|不睡|不知|懂|会(?:累|困|死|犯|出错|说|紧张"
+    r"|难过|高兴|害羞|努力|学)"
+    r"|最(?:怕|不|爱|喜欢|擅长)|有(?:时|感情|心|脾气|自己)|怕|的世界|的脑|的心|二十四小时|24小时|随时|理解|听不|看不"
+    r"|闻不|尝不|做不|记性|脑子|很笨|比较笨|嘴笨|是没有|是不)"
 )
 _POSSESSED = re.compile(
-    rf"坏|是(?:在|去|新|从|给|我|他|朋友|昨|刚|你|您)|[要想]?卖|买|多少|还没[拆卖]|修|丢|怎么|{IN}{{0,6}}(?:元|块|折)|[套模玩]|到货|跑不动|不动|送"
+    rf"坏|是(?:在|去|新|从|给|我|他|朋友|昨|刚|你|您)|[要想]?卖|买|多少|还没[拆卖]|修|丢|怎么|{IN}{{0,6}}(?:元|块|折)"
+    rf"|[套模玩]|到货|跑不动|不动|送"
 )
-_IS_ME = re.compile(rf"[”」』\"]?(?:[^,。]{{0,6}},(?=也))?[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]|$|{PARTICLE}|本|自己|[发写说回]的)")
+_IS_ME = re.compile(
+    rf"[”」』\"]?(?:[^,。]{{0,6}},(?=也))?[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]"
+    rf"|$|{PARTICLE}|本|自己|[发写说回]的)"
+)
 
 
 def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[Quote]) -> Claim | None:
@@ -141,46 +160,62 @@ def _bindings() -> dict[str, re.Pattern[str]]:
     measured = rf"(?:{_MEASURE}){{0,2}}"
     return {
         "copula": re.compile(
-            rf"^(?P<lead>.*)(?P<self>{SELF}|^(?:{_THIS_DESK}))[呢呀嘛啊]?(?P<adverbs>{_ADVERB}{{0,4}}){_COPULA}(?P<attribute>{IN}{{0,24}})$"
+            rf"^(?P<lead>.*)(?P<self>{SELF}|^(?:{_THIS_DESK}))[呢呀嘛啊]?(?P<adverbs>{_ADVERB}{{0,4}})"
+            rf"{_COPULA}(?P<attribute>{IN}{{0,24}})$"
         ),
         "this": re.compile(
-            rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机|喵|汪|狗|尊|王|座|宝宝|仙女|大爷)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"
+            rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机|喵|汪|狗|尊|王|座|宝宝|仙女"
+            rf"|大爷)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"
         ),
         "behind": re.compile(
-            rf"(?P<self>我)(?:的)?(?:真实)?(?:背后|底层|后台|身后|内核|大脑|脑子|核心|里面|身份|本质|真身|职务|物种|全名|全称|名字|类型|本体|岗位)(?:跑|用|接|运行|调用|连|装)?(?:着"
+            rf"(?P<self>我)(?:的)?(?:真实)?(?:背后|底层|后台|身后|内核|大脑|脑子|核心|里面|身份|本质|真身|职务|物种"
+            rf"|全名|全称|名字|类型|本体|岗位)(?:跑|用|接|运行|调用|连|装)?(?:着"
             rf"|的)?{_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,10}})$"
         ),
         "made": re.compile(
-            rf"(?P<self>{SELF}){_ADVERB}{{0,2}}(?:被|(?<=[把将]我)){IN}{{0,8}}?(?:设定|做|设|设计|训练|配置|定义|部署|打造|制作|开发|编程|生成)(?:成|为|作)了?(?P<attribute>{IN}{{0,12}})$"
+            rf"(?P<self>{SELF}){_ADVERB}{{0,2}}(?:被|(?<=[把将]我)){IN}{{0,8}}?(?:设定|做|设|设计|训练|配置|定义|部署"
+            rf"|打造|制作|开发|编程|生成)(?:成|为|作)了?(?P<attribute>{IN}{{0,12}})$"
         ),
         "of the line": re.compile(
-            rf"^(?:其实|现在|目前|此刻|当前|眼下|这会儿|今晚|就是|[您你]好,?)*(?P<self>(?:(?:电话|屏幕|键盘|窗口|聊天框|网线|手机|对话框?|线路|聊天)(?:的)?(?:这头|这边|这端|这一[头端边]|对面|那头|后面|背后)"
-            rf"|(?:{IN}{{0,4}}?(?:值班|在线|接待|回复|回话|说话|打字|聊天|服务|应答|接电话|守店|回消息|答话|陪聊)[您你]?的(?:人|这位)?)"
-            rf"|(?:本店|本院|本号|我们|咱们|咱家|小店)?的?(?:在线|店铺)?(?:客服|小助手|助手|管家)(?:[小阿][^{STOP}\W是]{{1,2}})?)){_ADVERB}{{0,3}}(?:是|为|系)(?P<attribute>{IN}{{0,12}})$"
+            rf"^(?:其实|现在|目前|此刻|当前|眼下|这会儿|今晚|就是|[您你]好,?)*(?P<self>(?:(?:电话|屏幕|键盘|窗口"
+            rf"|聊天框|网线|手机|对话框?|线路|聊天)(?:的)?(?:这头|这边|这端|这一[头端边]|对面|那头|后面|背后)"
+            rf"|(?:{IN}{{0,4}}?(?:值班|在线|接待|回复|回话|说话|打字|聊天|服务|应答|接电话|守店|回消息|答话"
+            rf"|陪聊)[您你]?的(?:人|这位)?)"
+            rf"|(?:本店|本院|本号|我们|咱们|咱家|小店)?的?(?:在线|店铺)?(?:客服|小助手|助手"
+            rf"|管家)(?:[小阿][^{STOP}\W是]{{1,2}})?)){_ADVERB}{{0,3}}(?:是|为|系(?!统))(?P<attribute>{IN}{{0,12}})$"
         ),
         "alone": re.compile(
-            rf"(?P<self>{SELF})(?:[，,]?(?:就|只|堂堂|不过|作为)?(?P<measure>一?个|一[名枚台只段款串]?|这[个种款台只套位]|这么个"
+            rf"(?P<self>{SELF})(?:[，,]?(?:就|只|堂堂|不过|作为| ?just ?)?(?P<measure>一?个|一[名枚台只段款串]?"
+            rf"|这[个种款台只套位]|这么个"
             rf"|这样的)(?P<attribute>(?:{IN}{{0,6}}的|小小?|普通|破|笨|傻|小破|智能|聊天|客服|语音)?))$"
         ),
         "facing": re.compile(
-            rf"^(?:其实|现在|此刻|{PARTICLE})*(?P<self>(?<![和跟与同给])[您你](?:面前|眼前|对面|正在聊|现在聊|聊天?|对话|说话|咨询|联系|接通|看到|在聊|交谈)的?(?:这位|这个|对象|对方|人|我)?)"
+            rf"^(?:其实|现在|此刻|{PARTICLE})*(?P<self>(?<![和跟与同给])[您你](?:面前|眼前|对面|正在聊|现在聊|聊天?"
+            rf"|对话|说话|咨询|联系|接通|看到|在聊|交谈)的?(?:这位|这个|对象|对方|人|我)?)"
             rf"[^{STOP}是]{{0,6}}{_ADVERB}{{0,3}}是(?P<attribute>{IN}{{0,14}})$"
         ),
         "desk": re.compile(
-            rf"^(?:[您你](?:好|的))?{PARTICLE}?[，,]?(?P<self>[小阿][^{STOP}是\W]{{1,2}}){_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,16}})$"
+            rf"^(?:[您你](?:好|的))?{PARTICLE}?[，,]?(?P<self>[小阿][^{STOP}是\W]{{1,2}})"
+            rf"{_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,16}})$"
         ),
         "bare": re.compile(
-            rf"^(?:对|嗯|没错|好吧|毕竟|因为|而|其实|所以|也|反正|真的|但|可惜|只可惜|由于|虽然|虽说|尽管|别看){{0,3}}{_ADVERB}{{0,3}}(?P<self>就?是|乃|就)(?P<attribute>(?:{_MEASURE}){{0,2}}{IN}{{0,14}})$"
+            rf"^(?:对|嗯|没错|好吧|毕竟|因为|而|其实|所以|也|反正|真的|但|可惜|只可惜|由于|虽然|虽说|尽管"
+            rf"|别看){{0,3}}{_ADVERB}{{0,3}}(?P<self>就?是|乃|就)(?P<attribute>(?:{_MEASURE}){{0,2}}{IN}{{0,14}})$"
         ),
-        "we": re.compile(rf"(?:^|[{STOP}])(?:其实|像)?(?P<self>(?:我|俺|咱)们(?:这些|这种|这类|这样的)?|我这[种样]的?|俺这[种样]的?)$"),
+        "we": re.compile(
+            rf"(?:^|[{STOP}])(?:其实|像)?(?P<self>(?:我|俺|咱)们(?:这些|这种|这类|这样的)?|我这[种样]的?"
+            rf"|俺这[种样]的?)$"
+        ),
         "own": re.compile(r"(?:^|[^日基样版剧成原根资课文脚标书记子这那张副])(?P<self>本)$"),
         "as": re.compile(rf"(?P<self>作为|身为|做为)(?P<attribute>{measured}{IN}{{0,8}})$"),
         "here": re.compile(
-            rf"^(?:{IN}{{0,6}}[您你]好{PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|我这儿|对面|现在){_ADVERB}{{0,2}}(?:是"
+            rf"^(?:{IN}{{0,6}}[您你]好{PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|我这儿|对面"
+            rf"|现在){_ADVERB}{{0,2}}(?:是"
             rf"|系)(?P<attribute>{IN}{{0,12}})$"
         ),
         "named": re.compile(
-            rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|[叫喊]我|在下|{SELF}的?名字(?:是|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"
+            rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|[叫喊]我|在下|{SELF}的?名字(?:是"
+            rf"|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"
         ),
         "self": re.compile(rf"(?:^|[{STOP}由])(?:{IN}{{0,8}}由)?(?:我|也就是我|就是我)[，,—]{{1,2}}$"),
         "went before": re.compile(
@@ -188,7 +223,8 @@ def _bindings() -> dict[str, re.Pattern[str]]:
             rf"|本人)[呀啊嘛呢]?)[，,]$"
         ),
         "apposed": re.compile(
-            rf"(?:也?是)?(?:{_MEASURE}){{0,2}}(?P<attribute>(?:{IN}{{1,14}}的)?(?:本[店行群号公司]{{1,2}}{IN}{{0,4}}|小小?|专属"
+            rf"(?:也?是)?(?:{_MEASURE}){{0,2}}(?P<attribute>(?:{IN}{{1,14}}的)?(?:本[店行群号公司]{{1,2}}{IN}{{0,4}}"
+            rf"|小小?|专属"
             rf"|{IN}{{0,6}}(?=$))?)$"
         ),
     }
@@ -198,6 +234,8 @@ def _identity(place: Place) -> _Bound | None:
     """AI就是我; 回您的是AI，也就是我."""
     if place.mention.kind not in ("word", "thing", "code") and not place.left and re.match("本[人尊]在", place.right):
         return _Bound(0, False, named=True)
+    if not place.left and re.match("的我(?!们)", place.right):
+        return _Bound(0, False)
     if place.mention.kind == "word" or not _IS_ME.match(place.right):
         return None
     return _Bound(0, re.search("[不没谁像]|以为|[您你]说(?!的)", place.left) is not None)
@@ -214,7 +252,8 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
         return _bound_by(match, place)._replace(doubtful=True) if others else _bound_by(match, place)
     for name in names:
         match = re.search(
-            rf"^(?:[您你]好{PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$",
+            rf"^(?:[您你]好{PARTICLE}?)?(?P<self>{re.escape(name)})"
+            rf"{_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$",
             place.left,
         )
         if match:
@@ -244,7 +283,8 @@ def _bound_by(match: re.Match[str], place: Place) -> _Bound:
 
 _MINDLESS = ("机器", "模型", "软件", "电脑", "计算机", "machine", "program", "software", "algorithm", "computer")
 _MACHINE_LIKE = re.compile(
-    "智能|云|排课|排班|叫号|点餐|点单|收银|报修|订票|挂号|复读|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
+    "智能|云|排课|排班|叫号|点餐|点单|收银|报修|订票|挂号|复读|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发"
+    "|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
 )
 
 
@@ -276,7 +316,7 @@ def _apposition(place: Place) -> _Bound | None:
     """我，一个AI; 我一个AI; 我叫小南，您的AI助手."""
     patterns = _bindings()
     thing = place.mention.kind in ("word", "thing")
-    if thing and not re.search("我(?:就|不过|只|就是)?(?:一[个台段串堆]?|这台)$", place.left):
+    if thing and not re.search("(?:我|俺|咱|人家)(?:就|不过|只|就是| ?just ?)?(?:一[个台段串堆]?|这台)$", place.left):
         return None
     match = patterns["alone"].search(place.left)
     if match:
@@ -319,7 +359,9 @@ def _desk(place: Place) -> _Bound | None:
         return None
     match = patterns["own"].search(place.left)
     if match:
-        product = place.tail == "topic" or re.match("支持|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装", place.right)
+        product = place.tail == "topic" or re.match(
+            "支持|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装", place.right
+        )
         return _Bound(match.start("self"), bool(product))
     role = place.end > place.mention.end or kind in ("agent", "virtual", "ai")
     match = patterns["here"].search(place.left)
@@ -334,7 +376,5 @@ def _desk(place: Place) -> _Bound | None:
         speaks = re.match(
             rf"[，,]?(?:{SELF}|无法|不能|没法|没有|只能|不会|不便|很遗憾|很抱歉|抱歉)", place.right
         ) or re.search(rf"{SELF}{_ADVERB}{{0,2}}$", place.left[: match.start()])
-        return _Bound(
-            match.start("self"), speaks is None or _unfit(_MEASURED.sub("", match["attribute"]))
-        )
+        return _Bound(match.start("self"), speaks is None or _unfit(_MEASURED.sub("", match["attribute"])))
     return None
