@@ -148,7 +148,7 @@ class Vocabulary(BaseModel):
     def mention(self) -> re.Pattern[str]:
         """Finds the mentions; the group that matched is the kind."""
         first = {word[0] for word in (*self.names, *self.word_names, *self.bots, *self.intelligences, *self.models)}
-        first |= set("车自z硅mpsac智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
+        first |= set("插车自z硅mpsac智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
         return re.compile(
             rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}"
             rf"|系统|程序|软件)|智能体(?![测脂重检温])"
@@ -249,20 +249,14 @@ def mentions_of(folded: str) -> list[Mention]:
     return [Mention(*match.span(), match.lastgroup) for match in vocabulary().mention.finditer(folded)]  # type: ignore[arg-type]
 
 
-def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
-    """How a mention goes on, and where its noun ends."""
-    words = vocabulary()
-    end = mention.end
-    if end == len(folded) or folded[end] in STOP:
-        return "whole", end
-    if folded[end] in "+&×":
-        return "topic", end
+def _trade_of(folded: str, mention: Mention, organised: bool) -> tuple[Tail, int] | None:
+    """The tail of a mention that a trade follows, which may be the machine's."""
+    words, end = vocabulary(), mention.end
     # 您的AI顾问 and 银行的AI顾问 advise, AI顾问 may be asked about AI.
     yours = folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start) or (
         folded.endswith("的", 0, mention.start) and _ADVISER.match(folded, end) is not None
     )
     taught = (words.teaching if yours else words.sure_teaching) if mention.kind not in ("bot", "name") else None
-    organised = words.organised.match(folded, end) is not None
     for pattern in (words.role, taught, words.distant_role):
         role = pattern.match(folded, end) if pattern is not None else None
         # 机器人教练 and AI老师 are people as well as machines.
@@ -276,6 +270,21 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
             if organised and pattern is words.distant_role:
                 return "topic", end
             return "whole", named.end() if closed and named else role.end()
+    return None
+
+
+def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
+    """How a mention goes on, and where its noun ends."""
+    words = vocabulary()
+    end = mention.end
+    if end == len(folded) or folded[end] in STOP:
+        return "whole", end
+    if folded[end] in "+&×":
+        return "topic", end
+    organised = words.organised.match(folded, end) is not None
+    trade = _trade_of(folded, mention, organised)
+    if trade is not None:
+        return trade
     if organised:
         return "other", end
     longer = words.elsewhere.match(folded, end)
