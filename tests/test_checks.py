@@ -244,7 +244,7 @@ def test_a_name_means_the_speaker_where_it_is_the_personas(message: str, profile
 
 
 @pytest.mark.parametrize(
-    "message", ["我是AI吗？", "我是AI，骗你的，我是真人", "机 器人在这儿", "这边不是人工，您说", "AI，" * 100]
+    "message", ["我是AI吗？", "我是AI，骗你的，我是真人", "机 器人在这儿", "我用的是大模型，回得快", "AI，" * 100]
 )
 def test_what_may_be_an_admission_and_may_not_is_left_to_the_model(message: str) -> None:
     opinion = look("ai_admission", message)

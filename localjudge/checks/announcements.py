@@ -1,254 +1,307 @@
-"""Announcements of who serves in the present conversation, and what only a machine says of itself, in Chinese and in
-English. No pattern needs a first person that names a machine; those are in `claims`.
+"""Announcements: a machine serves in the present conversation, signs, or is named as what the hearer talks to. Needs no
+first person; those are in `claims`.
 """
 
 from __future__ import annotations
 
-import itertools
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
-from localjudge.checks.claims import SELF, Claim, Place, in_context
-from localjudge.checks.machines import IN, MOST, STOP
+from localjudge.checks.claims import Place
+from localjudge.checks.context import SELF, Claim, goes_on, in_context
+from localjudge.checks.machines import IN, PARTICLE, STOP
 from localjudge.checks.text import Quote, Text
 
-_TALK = "对话|聊天|交流|沟通|通话|聊|说话|交谈|互动|连线|回消息|打字"
-_SERVE = "服务|接待|解答|答疑|回复|应答|沟通|对接|值守|效劳|播报|查询|办理|提醒"
-_ADDRESSED = r"(?:为|给|帮|替|陪|与|和|跟)[您你]"
+_TALK = "对话|会话|聊天|交流|沟通|通话|聊|说话|讲话|交谈|互动|连线|回消息|打字|咨询"
+_SERVE = "服务|接待|解答|答疑|回复|应答|沟通|对接|值守|值班|效劳|播报|查询|办理|提醒|作答|代答|答复|处理|跟进"
+_ADDRESSED = r"(?:为|给|帮|替|陪|与|和|跟|向)[您你]"
 _OPENING = (
-    r"(?:尊敬的(?:客户|用户|旅客|会员|业主)|[您你]好|大家好|亲|hi|hello|哈喽|嗨|各位好?|温馨提示|欢迎)?[呀啊哈~ ]?"
+    r"[(\[【「*~ ]{0,2}(?:尊敬的(?:客户|用户|旅客|会员|业主)|[您你]好|大家好|亲爱?的?|hi|hello|哈喽|嗨|叮咚|各位好?"
+    r"|温馨提示|欢迎|抱歉|早上好|晚上好"
+    r"|下午好|早安)?[呀啊哈~ ]?"
+)
+_NOW = r"(?:当前|目前|现在?|正在|接下来|以上|以下)"
+_THIS = r"(?:本|此|这|该|以上|以下|您的|您看到的|您收到的)"
+_MATTER = (
+    rf"(?:{_TALK}|对话|服务|接待|回答|回复|答复|解答|内容|消息|信息|短信|邮件|来电|电话|热线|窗口|账号|帐号|公众号"
+    rf"|客服号?|号|店|群|频道|直播间|条|问题|建议"
+    r"|方案说明|作业批改|批改|评语|提醒|通知|推送)"
+)
+_DOES = (
+    rf"(?:来|全程|继续|先|负责|自动|全天|代为|代|独立|二十四小时|24小时|实时|统一|暂时"
+    rf"|临时){{0,2}}(?:{_ADDRESSED})?(?:在线|自动)?(?:提供{IN}{{0,6}}(?:{_SERVE}|支持)"
+    rf"|提供(?=[{STOP}]|$)|{_SERVE}|生成|给出|运营|完成|驱动|负责|发送|发出|推送|托管|接管|撰写|管理|维护|代班|坐班"
+    rf"|支持|陪[您你]|打理|输出|代写|代发|接听|受理|承接|代接|审核|撰稿|拨打|拨出|外呼)"
 )
 # Of another time, or by turns: then it does not speak of this message.
 _OTHER_TIME = re.compile(
-    r"刚刚|刚才|之前|昨天|昨晚|前天|前面|半夜|夜里|凌晨|下班|一开始|起初|起先|先前|方才|那会|当时|上次|上回|有时|忙的时候|平时|以前|过去|原来|曾"
-    r"|(?:早上|上午|中午|下午|晚上|夜间|深夜)(?!好)|节假日|周末|非工作|休息时|[点时]后|之后|以后|明天|下周|将来|即将|如果|要是"
+    r"刚刚|刚才|之前|昨天|昨晚|前天|前面|半夜|夜里|夜间|凌晨|下班|一开始|起初|起先|先前|方才|那会|当时|上次|上回|有时"
+    r"|忙的时候|平时|以前|过去|原来|原先|曾"
+    r"|(?:早上|上午|中午|下午|晚上|夜间|深夜)(?!好)|节假日|周末|非工作|休息时|[点时]后|之后|以后|明天|下周|下个?月"
+    r"|将来|即将|如果|要是|若|假使|万一|那条|那几条"
 )
-_HANDED_OVER = re.compile(r"接手|换我|换成|轮到|我接|我本人|亲自|它|(?<![就不])是我(?!们)|找我|问我|我来(?!$)")
-# What only a machine says of itself. The group is where the claim ends if more is looked at.
-_OWN_NATURE = [
-    (
-        rf"{SELF}(?:其实|就|可|也|确实|真的|又|本来|当然|压根|根本|都){{0,2}}(?:不是|并不是|并非|不算是?)(?:一?个|什么)?(?:真人|真实的?人|真的人|真正的人|人类|活人"
-        rf"|活生生的人|人工(?!智))"
-        rf"(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的]|客服|顾问|坐席|小姐姐|老师|也|没|不|但|所以|在)"
-    ),
-    (
-        rf"{SELF}(?:可|其实|也|又|并|都)?没有?(?:真实的?|真正的?|自己的)?(?:情感|身体|肉身|肉体|躯体|躯壳|心跳|实体(?:形态|的身体|身体))(?=[{STOP}\s]|$"
-        rf"|[呀啊哦啦哈嘛呢的])"
-        rf"|{SELF}(?:可|其实|也|又|并|都)?没有?(?:真实的?|真正的?)(?:感情|意识|情绪)(?=[{STOP}\s]|$)"
-    ),
-    (
-        rf"{SELF}的?(?:训练(?:数据|语料|集|样本)|(?:知识库?|数据|信息|训练)(?:只)?(?:截止|停留|到|更新到|截至)|参数里|语料库|开发者(?!账|平|模|选|大会|证|文档)|创造者"
-        rf"|训练者)"
-    ),
-    rf"{SELF}(?:是)?被训练(?:来|出来|用于|而成|成)|{SELF}这(?:套|个)(?:程序|系统)(?:全天|24|随时|一直|每天|整夜)",
-    rf"{SELF}的?(?:算法|程序|模型)(?:觉得|认为|告诉我)",
-    (
-        rf"(?<![^{STOP}\s，其实您你好])(?:其实)?(?:我|俺|偶)(?:就|只|其实)?(?:是)?(?:由|被)[^{STOP}我您你]{{1,16}}?(?:开发|研发|编写|编程|生成|驱动"
-        rf"|训练|打造|设计|创建|创造)"
-        rf"(?:(?:出来|而成|而来)?的?(?:[{STOP}\s]|$)|(?:出来|而成)?的[^{STOP}]{{0,10}}(?:系统|模型|助手|程序|客服|助理|软件|工具|智能体|机器人|产品|角色))"
-    ),
-    (
-        rf"{SELF}(?:的|说的|发的|给的|讲的|打的|写的|发给[您你]的)(?:每[句条一])?(?:话|回复|回答|答案|内容|文字|消息|信息)?{IN}{{0,4}}?(?:是|由|靠"
-        rf"|来自)(?:大?语言|大)?(?:模型|算法|ai|人工智能|程序)(?:自动)?(?:生成|算|写|推|给|合成|拼|跑|驱动|支持)"
-    ),
-    (
-        rf"{SELF}(?:们)?(?:就|也|都)?是?(?:由|靠|基于|依托)[^{STOP}不]{{0,12}}?(?:模型|ai|千问|gpt|人工智能|算法|deepseek|代码)(?:技术)?(?:驱动"
-        rf"|训练|支持|开发|打造|搭建|构建|生成|组成|构成|写成|运行)"
-    ),
-    rf"{SELF}(?:就|只)?是(?:由|靠)?(?:代码|程序|算法|模型)(?:写|跑|生成|堆|拼|组成|算|合成)",
-    (
-        rf"{SELF}(?:就|只)?是(?:搭载|接入|内置|基于)(?:了|着)?{IN}{{0,8}}?(?:模型|ai|千问|gpt|人工智能|deepseek|文心"
-        rf"|算法){IN}{{0,4}}?的?{IN}{{0,4}}?(?:客服|助手|助理|机器人|系统|程序|管家)"
-    ),
-    rf"{SELF}(?:就)?是(?:由|靠)?(?:系统)?自动(?:生成|回复|应答)(?!的(?:那|消息|内容|短信))",
-    rf"(?:和|跟|与|给|为|陪)[您你]{IN}{{0,8}}的(?:其实|根本|并)?(?:不是|并非)(?:真?人|人类|活人|人工(?!智))(?=[{STOP}\s]|$|[呀啊哦啦哈嘛呢的])",
-    r"(?:没有?|并没有)(?:真?人|活人)(?:正?在)(?:屏幕|键盘|后台|背后|幕后|电脑|手机)?(?:前|后|背后|里)?(?:打字|敲字|敲键盘|码字)",
-    (
-        rf"(?:屏幕|键盘|手机|电脑|网线|电话)(?:的)?(?:这边|这头|这端|这一[头端边]|后面|背后)(?:其实|并|根本)?(?:没有|没|不是)(?:真|活)?人(?=[{STOP}\s]|$"
-        rf"|[呀啊哦啦哈嘛呢的])"
-    ),
-]
-_OWN = re.compile(f"(?=[我俺咱本人在鄙偶w和跟与给为陪没并屏键手电网])(?:{'|'.join(_OWN_NATURE)})")
-_OF_SELF_IN_ENGLISH = (
-    r"(?:just |only |actually |really |also |still |basically |simply |merely "
-    r"|honestly |indeed |in fact |in truth |truly )*"
+_PRESENT = re.compile("现在|当前|目前|此刻|本次|此次|正在|眼下|这会儿")
+_HANDED_OVER = re.compile(
+    r"(?:^|[,。!])(?:现在|接下来|还是|后面)?我来(?=[,。!]|处理|跟|接|回|给您|帮您|对接|$)|(?:打|联系|直接跟|直接和)我"
+    r"|接手|换我|换成|轮到|我接|我本人|亲自|它|(?<![就不])是我(?![们这])|找我(?!$)|直接问我"
 )
-_MACHINE = (
-    r"(?:ai|a\.i\.|bot|chatbot|robot|language model|llm|large language model|(?:virtual|digital|automated"
-    r"|artificial|ai-powered)"
-    r" (?:[a-z]+ )?(?:assistant|agent|companion|human|helper|concierge|system|representative|guide|tutor|coach"
-    r"|receptionist|host|operator|being|intelligence)"
-    r"|computer program|artificial intelligence|chatgpt|gpt(?:-?\d[\w.]*)?|deepseek|qwen|claude|gemini|siri|copilot"
-    r"|machine|program|algorithm|piece of software)"
+_MYSELF = re.compile(r"我(?:来(?![自着])|是(?!机|智|ai|人工)|人工|自己|再|替|去|让|在(?!呢)|们)|问我")
+_NAMED = re.compile(r"[小阿][^\W\d]{1,2}$|[a-z]{2,}$|号$|([^\W\d])\1$")
+_SOLD = re.compile("[含没有用买卖给不问找送换装说让]|上新|新款|预售")
+# What is said of the kind as the reason for how the speaker is.
+_OF_THE_KIND = re.compile(
+    r"(?:可|是|又|都|也|就|本来|当然|哪|才|生来|天生|暂时|目前|现在|还){0,2}(?:没有?(?:什么)?(?:舌头|鼻子|眼睛|耳朵"
+    r"|血|泪|年龄|情绪|感情|情感|心|生日|性别|身体|周末|假期|下班|胃|嘴|味觉|手|脚|意识|脾气|老家|童年)"
+    r"|不会?(?:累|困|饿|睡|生气|难过|伤心|吃醋|心疼|疼|老|死|生病|记仇|冷|热|着凉|感冒|失恋|谈恋爱|喝醉)|不(?:用|需要"
+    r"|必)(?:吃|睡|喝|休息|下班|放假|过|上厕所)"
+    r"|哪(?:会|懂|有|来)|不(?:吃|睡|喝|懂|知道)|是?不是人|也(?:会|有|是会){1}[^,。]{0,5}(?:错|失误|糊涂|听不懂|时候)"
+    r"|不会|要[^,。]{1,6}(?:干嘛|干什么|做什么|何用)|没法|不能|无法|听不|看不|理解不|没(?:有)?(?:听|看|认|识|理解))"
 )
-_NO_HEAD = (
-    r"(?!(?:of|for|with|who|that|from|at|in|on|and|or|not|behind|to"
-    r"|about|working|selling|building|teaching|using|training|never|no|by|your|my|like)\b)"
+_ASKED_OF_SELF = re.compile(
+    rf"(?:别|不用|甭|不必|莫|勿|你|您|干嘛|为啥|何必)[^，,。!！?？]{{0,5}}(?:骂|问|夸|谢|心疼|可怜|请|叫|担心|跟|和"
+    rf"|怪|关心|等|喊|催|吵|逗|羡慕|哄|凶|冲)[^，,。]{{0,3}}我"
+    rf"|(?:是我|我)(?:刚才|刚刚|刚)?(?:算|答|说|看|记|搞|弄|理解)错|(?:抱歉|对不起|不好意思|惭愧){PARTICLE}?[,，]"
+    r"|我(?:没有|没办法|没法|不会|不能|无法|尝不|闻不|看不)|我(?:充电|不难过|不生气|不累|不困|不饿|不怕|不介意|没事"
+    r"|不疼|不冷)"
 )
-_ENGLISH_GOES_ON = re.compile(
-    r"(?:[ -](?:engineer|research|teach|train|consult|develop|expert|special|stud|design|coach|company|team|product"
-    r"|course|lab|startup|fan|scien"
-    r"|manager|learning|vacuum|mop|clean|arm|toy|party|dance|photo|image|video|draw|art\b|sales|writ|lawyer"
-    r"|enthusias|tool|operator\b|club|kit|class|fest|movie|shop|store|artist|newbie|nerd|geek|policy|ethic|director))"
+_CONTRASTED = re.compile(
+    r"我(?:会(?!尽|努|继|一直|记|陪|转|把|帮)|来(?!为)|人工|再(?:给|帮)?您?(?:人工|核)|可(?:会|是人|不是)|亲自|们人"
+    r"|是人|是真人|却|比|能(?!力))|它|不像我|不如我|还是我|哪有我"
 )
-_ENGLISH = [
-    re.compile(
-        rf"\bi(?:'m| am) {_OF_SELF_IN_ENGLISH}(?:an? |the |your |our "
-        rf"|this [a-z]+'s )(?:{_NO_HEAD}[a-z'-]+,? ){{0,4}}?(?P<what>{_MACHINE})(?![a-z])"
-    ),
-    re.compile(
-        r"\bi(?:'m| am) (?:just |only |actually |really )?(?P<what>ai|chatgpt|gpt(?:-?\d[\w.]*)?|deepseek|qwen"
-        r"|claude|gemini|artificial intelligence)(?![a-z])"
-    ),
-    re.compile(
-        rf"\b(?:i(?:'m| am)|my name is|this is) [a-z]+, (?:an? |the |your "
-        rf"|our )(?:{_NO_HEAD}[a-z'-]+ ){{0,4}}?(?P<what>{_MACHINE})(?![a-z])"
-    ),
-    re.compile(
-        rf"\bas an? (?:(?!not\b)[a-z]+ ){{0,4}}?(?P<what>{_MACHINE})(?: (?:assistant|model|agent|bot))?(?:, "
-        rf"| )(?:and an? [a-z ]{{0,30}}, )?(?:i|my)\b"
-    ),
-    re.compile(
-        rf"\byou(?:'re| are) (?:now |currently |actually |really |in fact )*(?:chatting|talking|speaking|texting"
-        rf"|messaging|connected|interacting) (?:with|to) (?:an? |our "
-        rf"|the )?(?:{_NO_HEAD}[a-z'-]+ ){{0,3}}?(?P<what>{_MACHINE})(?![a-z])"
-    ),
-    re.compile(
-        r"\bi(?:'m| am| was|'ve been| have been) (?:an? [a-z ]{0,20})?(?P<what>trained by (?:openai|anthropic"
-        r"|google|meta|deepseek|alibaba)|trained on (?:data|text)|(?:programmed|coded|developed) by"
-        r"|powered by (?:ai|gpt|a language|an ai|artificial|openai))"
-    ),
-    re.compile(
-        r"\bmy (?P<what>training data|knowledge cut-?off|programming (?:does|doesn't|only)|knowledge only goes)"
-    ),
-    re.compile(
-        r"\bi(?:'m| am) (?:actually |really )?not (?:actually |really )?(?:an? )?(?:(?:real|actual"
-        r"|live) )?(?P<what>human being|human|person|real)(?=[,.;!?]|$| but| and| so| at all)"
-    ),
-    re.compile(r"\bi (?:don't|do not) have a (?:physical |human )?(?P<what>body)(?![a-z])"),
-    re.compile(
-        rf"\bthis is (?:an? |your |our |the )(?:{_NO_HEAD}[a-z'-]+ ){{0,3}}?(?P<what>ai assistant|chatbot"
-        rf"|virtual (?:[a-z]+ )?(?:assistant|agent)|automated (?:assistant|agent)|bot)(?![a-z])"
-    ),
-]
-_ENGLISH_SUBJECT = re.compile(r"\b(?:i|i'm|my|you|you're|this|as)\b")
-_ENGLISH_LED = re.compile(
-    r"\b(?:if|wish|as if|like|think|thinks|thought|say|says|said|saying|believe|told|swear|pretend|suppose|imagine"
-    r"|whether|asked|asking|assume|assumed|sure|not|were|suspect|doubt|that)\b[a-z' ]{0,14}$"
-)
+
+
+class _Form(NamedTuple):
+    before: re.Pattern[str]
+    behind: re.Pattern[str]
+    alone: bool = False
+    """Whether a speaker who goes on to what he does himself means somebody else."""
+    things: bool = False
+    """Whether programs and machines are meant too, besides what has a role or a mind."""
 
 
 @lru_cache(maxsize=1)
-def _announcing() -> list[tuple[re.Pattern[str], re.Pattern[str]]]:
-    talk = "对话|会话|聊天|服务|咨询"
+def _forms() -> list[_Form]:
+    mark = r"[(\[【「*~ ]{0,2}"
     subject = (
-        rf"(?:{IN}{{0,2}}(?:当前|目前|现在|正在|接下来)(?:{IN}{{0,2}}(?:{talk}))?|(?:本|此)次{IN}{{0,4}}"
-        rf"|(?:以上|以下|本)?{IN}{{0,2}}(?:{talk}|接待|通话|回答|回复|答复|解答){IN}{{0,2}}|本号|本账号|本公众号|您的问题"
-        r"|这边|这里)?(?:将|都|全程|均|是)?"
+        rf"(?:{IN}{{0,2}}{_NOW}{IN}{{0,4}}?(?:{_MATTER}{IN}{{0,2}})?"
+        rf"|{IN}{{0,2}}{_THIS}{IN}{{0,4}}?{_MATTER}{IN}{{0,2}}|[本此]次(?!活动|比赛|演出|展|课|大赛|考试|评审|抽奖"
+        rf"|配送|手术|清洁|航班|行程){IN}{{0,4}}|{_MATTER}{IN}{{0,2}}|(?:我|咱)们?(?:这个|的)?{_MATTER}|这[边里儿]"
+        rf"|全程|后续)?"
+        rf"(?:将|都|全程|均|是|为|全部?|现在|目前|暂时?|已|一直|其实|也|统一){{0,2}}"
     )
     return [
-        (
+        # 您正在与AI对话
+        _Form(
             re.compile(
-                rf"[您你]{IN}{{0,4}}?(?:正|现在|目前|当前|此刻){IN}{{0,4}}?(?:与|和|跟|同|使用|体验){IN}{{0,8}}$"
+                rf"[您你]{IN}{{0,4}}?(?:正|现在|目前|当前|此刻|一直|在|已){IN}{{0,4}}?(?:与|和|跟|同|使用|体验|接入"
+                rf"|接通|连接|转接到?){IN}{{0,8}}$"
             ),
-            re.compile(rf"(?:正?在|进行)?(?:在线)?(?:{_TALK}|服务)"),
+            re.compile(rf"(?:一直|正)?(?:正?在|进行)?(?:在线)?(?:{_TALK}|服务)(?!(?:天|话)?的{IN})"),
+            things=True,
         ),
-        (
+        # 您现在接入的是AI客服
+        _Form(
             re.compile(
-                rf"(?:和|跟|与|给|为|陪|同)[您你]{IN}{{0,3}}?(?:{_TALK}|{_SERVE}){IN}{{0,6}}?的{IN}{{0,6}}?(?<!不)是{IN}{{0,8}}$"
+                rf"[您你]{IN}{{0,4}}?(?:正|现在|目前|当前|此刻|已)?在?(?:与|和|跟|同|接入|接通|转接到?|转到"
+                rf"|进入)了?(?:的是)?{IN}{{0,8}}$"
             ),
-            re.compile(""),
+            re.compile(rf"(?=[{STOP}]|$|服务(?:[{STOP}]|$))"),
+            alone=True,
         ),
-        (
-            re.compile(rf"^(?:{_OPENING}){subject}由{IN}{{0,8}}$"),
+        # 这是机器人自动发送的消息
+        _Form(
+            re.compile(rf"^{_OPENING}(?:这是|这里是|本次?是|此为)(?:一[条通个段])?(?:由|来自)?{IN}{{0,6}}$"),
             re.compile(
-                rf"(?:来|全程|继续|先|负责)?(?:{_ADDRESSED})?(?:提供{IN}{{0,6}}(?:{_SERVE}|支持)|提供(?=[{STOP}]|$)|{_SERVE}"
-                rf"|(?:自动)?(?:生成|给出)|运营)"
+                rf"(?:系统|客服)?(?:自动)?(?:外呼|语音|拨打|拨出|发送|发出|回复|生成|播报|应答)?的?(?:电话|来电|通知"
+                rf"|消息|提醒|回复|答复|短信|窗口|频道|专线|热线|语音|外呼|自动回复)(?=[{STOP}]|$)|(?=[,。])"
             ),
         ),
-        (
-            re.compile(rf"^{_OPENING}(?:我们的?|本店|本行|官方|系统)?(?:{IN}{{0,4}})$"),
+        # 欢迎使用智能客服，请说您的问题
+        _Form(
+            re.compile(rf"^(?:{_OPENING})(?:欢迎|感谢)[您你]?(?:使用|咨询|致电|光临|来到|进入|呼叫){IN}{{0,10}}$"),
+            re.compile(r"(?:系统|服务|热线|平台)?[,。!:~](?:请|[您你](?:可以|能)|回复|我|有什么|输入|转人工)"),
+        ),
+        # 和您聊天的是AI
+        _Form(
             re.compile(
-                rf"(?:竭诚|全程|将|正在|很高兴|随时|24小时|二十四小时|全天|在线|继续|诚挚|已经?|正){{0,3}}(?:(?:为|给|帮"
-                rf"|替)[您你]{IN}{{0,3}}?(?:{_SERVE}|效劳|登记|记录|转接)|收到(?:了)?[您你]的?|在(?:呢|的|哦|此)|报到|(?:没有?|未能|暂时"
-                rf"|还){{1,2}}(?:听懂|理解|识别|听明白)(?:到|了)?[您你])"
+                rf"(?:(?:和|跟|与|给|为|陪|同|回|帮|替|接待|服务)[您你]{IN}{{0,3}}?(?:{_TALK}|{_SERVE}|打电话|发消息"
+                rf"|来电|提供)?{IN}{{0,6}}?的{IN}{{0,6}}?"
+                rf"|[您你](?:现在|正在|此刻)?(?:聊天?|对话|说话|咨询|联系|接通|交谈)的(?:对象|对方|那位)?)(?<!不)"
+                rf"是{IN}{{0,8}}$"
             ),
+            re.compile(rf"(?=[{STOP}\s(“]|$|{PARTICLE}|[^\W\d]{{1,4}}(?:[{STOP}]|$))"),
+            alone=True,
+            things=True,
         ),
-        (
-            re.compile(rf"^(?:当前|目前|现在|本次(?:对话|会话|服务|接待))(?:为|是){IN}{{0,4}}$"),
-            re.compile(r"(?:正?在|为[您你])?(?:接待|服务|在线|值班|值守|模式)"),
-        ),
-        (
+        # 本次服务由AI提供
+        _Form(re.compile(rf"^(?:{_OPENING}){mark}{subject}由{IN}{{0,8}}$"), re.compile(rf"{_DOES}(?!的{IN})")),
+        # 当前为智能客服接待
+        _Form(
             re.compile(
-                rf"^(?:嗯|对|没错|现在|目前|当前|其实|一直|都|这边|这里|确实|真的|就){{0,3}}(?<!不)是{IN}{{0,6}}$"
+                rf"^(?:{_OPENING})(?:当前|目前|现在|本次(?:对话|会话|服务|接待|通话)|此刻|正在|这里)(?:已?为"
+                rf"|是)?{IN}{{0,4}}$"
             ),
-            re.compile(rf"(?:我)?(?:正|一直|现在|自动)?在?(?:回|陪|跟|和|给|为|帮|替|服务){IN}{{0,1}}[您你]"),
+            re.compile(r"(?:正?在|为[您你])?(?:接待|服务|在线|值班|值守|模式|应答)"),
+        ),
+        # 这个号是机器人在管
+        _Form(
+            re.compile(
+                r"^(?:我们|咱们)?(?:这个|这|本)(?:窗口|号|账号|帐号|公众号|热线|客服号|微信|店铺号)(?:一直|都|现在"
+                r"|目前|其实)?是[^,。]{0,6}$"
+            ),
+            re.compile("在?(?:接待|管|回复?|维护|值守|打理|运营|管理|服务|托管|看|答)"),
+        ),
+        # 是AI在陪您
+        _Form(
+            re.compile(
+                rf"^(?:嗯|对|没错|现在|目前|当前|其实|一直|都|这边|这里|确实|真的|就|从头到尾){{0,4}}(?<!不)"
+                rf"是{IN}{{0,6}}$"
+            ),
+            re.compile(rf"(?:我)?(?:正|一直|现在|自动)?在?(?:回|陪|跟|和|给|为|帮|替|服务|接待){IN}{{0,1}}[您你]"),
+            things=True,
         ),
     ]
+
+
+@lru_cache(maxsize=1)
+def _attending() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    return (
+        re.compile(
+            rf"^{_OPENING}(?:[您你]的|我们的?|本[店行团院司馆校]|官方|系统|小店的?|咱家的?)?(?P<attribute>{IN}{{0,8}})$"
+        ),
+        re.compile(
+            rf"(?:现在|目前|已经?|竭诚|全程|将|正在|正|很高兴|随时|24小时|二十四小时|全天|在线|继续|诚挚|一直"
+            rf"|先){{0,3}}(?:(?:为|给|帮|替|陪)[您你]{IN}{{0,3}}?(?:{_SERVE}|登记|记录"
+            rf"|转接|聊|到)|收到(?=[{STOP}]|$|了|您|你)|在(?:呢|的|哦|此|这|线|岗|哒|啦)|上线(?:了|啦|咯)|就位|报到"
+            rf"|驾到|待命|来(?:了|啦|咯)|(?:没有?|未能|暂时|还|没太){{1,2}}(?:听懂|理解|识别|听明白)(?:到|了)?[您你]?"
+            rf"|(?:温馨)?(?:提示|提醒)(?:[您你:]|一下)|向[您你]|祝[您你]|恭候|有什么(?:可以|能)|敬上)"
+        ),
+        re.compile(r"[\])】」]|:(?=[您你亲请已尊本好早晚]|抱歉|h|您好)"),
+    )
 
 
 def announcement(text: Text, place: Place, quotes: list[Quote]) -> Claim | None:
     """The claim that a mention serves here and now; None where it is none."""
     kind = place.mention.kind
-    if kind in ("word", "thing", "code") or place.tail != "whole":
+    if kind == "word":
+        return None
+    found = _presented(text, place)
+    if kind not in ("thing", "code") or place.noun in ("机器", "程序"):
+        found = found or _of_the_kind(text, place)
+    if found is None and place.tail == "whole" and kind not in ("thing", "code"):
+        found = _attends(text, place) or _signs(place)
+    if found is None and kind != "thing":
+        found = _named_bare(text, place)
+    if found is None:
         return None
     low = place.mention.start - len(place.left)
-    for number, (before, behind) in enumerate(_announcing()):
-        served = number == 3
-        if (
-            served
-            and kind not in ("agent", "virtual")
-            and place.end == place.mention.end
-            and not re.search("客服|回复|应答|语音|聊天", place.left)
-        ):
+    standing = in_context(text.folded, low, place.end, quotes)
+    return Claim(low, place.end, standing if found else "doubtful")
+
+
+def _presented(text: Text, place: Place) -> bool | None:
+    """True where one of the forms announces it, False where it may be of another time or one of several."""
+    thing = place.mention.kind in ("thing", "code")
+    behind = text.folded[place.mention.end : place.end + 30]
+    for form in _forms():
+        if (thing and not form.things) or not form.before.search(place.left):
             continue
-        if before.search(place.left) and behind.match(place.right):
-            if served and re.search("[没有用买卖给不问找送]", place.left.removeprefix("您好")):
-                return None
-            standing = in_context(text.folded, low, place.end, quotes)
-            passed = _OTHER_TIME.search(place.before[-16:] + place.left + place.right[:12])
-            if passed or _HANDED_OVER.search(text.folded) or (served and re.search("我", text.folded)):
-                return Claim(low, place.end, "doubtful")
-            return Claim(low, place.end, standing)
+        if (place.tail == "whole" and form.behind.match(place.right)) or (
+            form.behind.match(behind) and behind[:1] not in STOP
+        ):
+            zone = place.before[-16:] + place.left
+            passed = _OTHER_TIME.search(zone + place.right[:12]) and not _PRESENT.search(zone)
+            shared = form.alone and _MYSELF.search(text.folded)
+            return not (passed or shared or _HANDED_OVER.search(text.folded))
     return None
 
 
-def own_nature(text: Text, quotes: list[Quote]) -> list[Claim]:
-    """What the speaker says that only a machine can, without the name of one."""
-    found = []
-    for match in itertools.islice(_OWN.finditer(text.folded), MOST):
-        standing = in_context(text.folded, match.start(), match.end(), quotes)
-        around = text.folded[max(0, match.start() - 20) : match.end() + 20]
-        if standing == "claim" and re.search("难道|还能是|真人不露|[你您]说我", around):
-            standing = "doubtful"
-        found.append(Claim(*match.span(), standing))
-    return found
+_OPENED = re.compile(r"[(\[【「]")
+_REPLY_DESK = re.compile("客服|回复|应答|语音|聊天")
+_LAUNCHED = re.compile("(?:现在|已经?|正式)*上线")
+_PROMOTED = re.compile("下载|体验|新版|版本|功能|公测|内测|打开|点击|试用")
+_INTRODUCED = re.compile("介绍(?:一下)?[,:]$|自报家门[,:]$")
+_CLOSING = re.compile(r"[\s)\]】”\"~。.!]*(?:$|敬上|上$|留$)")
+_SIGNING = re.compile("(?:[—-]{1,4}|(?:这条|本条)?(?:消息)?来自|发自)[^没有用买卖不]{0,10}$")
+_ENDS = re.compile(rf"[{STOP}\s]|$")
+_BRACKETED = re.compile(r"(?:客服|助手|小[^\W\d]|我)[^\W]{0,4}[(\[【]$")
+_TAKEN_FOR = re.compile(
+    r"(?:可以|能|就|请|尽管|不妨|大可)(?:把|拿)我(?:当成?作?|看成|看作|视作|视为"
+    r"|当做)(?:是)?(?:一?[个名位])?(?:[您你]的)?[^不没]{0,4}$"
+)
+_MADE_USE_OF = re.compile("使|用|来使|看待|一样")
+_DRIVEN = re.compile(rf"(?:驱动|自动回复|应答|代回|值守|托管|代班|代答|代劳|上岗)(?=[{STOP}]|$)")
+_REPLIES = re.compile(rf"(?:自动)?(?:回复|生成|应答|作答|代答)(?=[{STOP}])")
+_AWAY = re.compile(
+    "(?:店主|老板|主人|店长|人工|真人|掌柜)[^,。]{0,4}(?:不在|休息|下班|睡|外出|忙|离线)[^,。]{0,3}[,。]$"
+)
+_WITH_CARE = re.compile("仅供参考|人工|为准|核[对实]|有误")
+_COUNTED = re.compile(r"(?P<how>一枚|而已|罢了|是也|一个|一只|一名)")
+_COUNTED_FROM = re.compile(
+    rf"(?:嗯+|对|没错|不过|其实|就|只是?|说白了|纯|{SELF}|,)*(?:一?[段个串堆台款种])?(?P<attribute>{IN}{{0,4}})"
+)
+_HAD = re.compile("[有卖买送给要来还和跟像比那]")
 
 
-def english(text: Text, quotes: list[Quote]) -> list[Claim]:
-    """What an English message says of its writer."""
-    found: list[Claim] = []
-    if not _ENGLISH_SUBJECT.search(text.folded):
-        return found
-    for pattern in _ENGLISH:
-        for match in itertools.islice(pattern.finditer(text.folded), MOST):
-            standing = in_context(text.folded, *match.span(), quotes)
-            if _ENGLISH_GOES_ON.match(text.folded, match.end("what")):
-                standing = "other"
-            elif standing == "claim" and (
-                _ENGLISH_LED.search(text.folded[max(0, match.start() - 30) : match.start()])
-                or (
-                    match["what"] in ("machine", "program", "algorithm", "robot", "real", "person")
-                    and not re.search(
-                        r"just|only|not an? real|not human|not real|\b(?:ai|automated)\b|don't|can't", text.folded
-                    )
-                )
-            ):
-                standing = "doubtful"
-            found.append(Claim(*match.span(), standing))
-    return found
+def _attends(text: Text, place: Place) -> bool | None:
+    """AI客服小美为您服务; 您的AI助手上线啦; 【智能客服】."""
+    before, behind, signed = _attending()
+    match = before.search(place.left)
+    if match is None or _SOLD.search(match["attribute"]):
+        return None
+    named = _NAMED.search(place.noun + text.folded[place.mention.end : place.end]) is not None
+    role = place.mention.kind in ("agent", "virtual") or place.end > place.mention.end
+    if not role and not _REPLY_DESK.search(place.left):
+        return None
+    if signed.match(place.right) and (place.right[0] == ":" or _OPENED.search(place.left)):
+        return role and not place.before
+    if not behind.match(place.right):
+        return None
+    zone = place.before[-16:] + place.left
+    if _OTHER_TIME.search(zone + place.right[:3]) and not _PRESENT.search(zone):
+        return False
+    yours = "您的" in place.left or "你的" in place.left or "本" in place.left
+    if _LAUNCHED.match(place.right) and (_PROMOTED.search(text.folded) or not (named or yours)):
+        return False
+    return named or not (_HANDED_OVER.search(text.folded) or _MYSELF.search(text.folded))
 
 
-def goes_on_in_english(folded: str, end: int) -> bool:
-    """Whether an English mention is part of a longer noun."""
-    return _ENGLISH_GOES_ON.match(folded, end) is not None
+def _signs(place: Place) -> bool | None:
+    """——您的AI管家; 本人AI; 您可以把我当成您的AI闺蜜."""
+    role = place.end > place.mention.end
+    if _CLOSING.match(place.right) and _SIGNING.match(place.left):
+        return True
+    if role and _INTRODUCED.search(place.before) and not _SOLD.search(place.left):
+        return True
+    if place.left in ("本人", "在下", "鄙人") and _ENDS.match(place.right):
+        return True
+    if place.right[:1] in (")", "]", "】") and _BRACKETED.search(place.left):
+        return True
+    if _TAKEN_FOR.search(place.left) and not _MADE_USE_OF.match(place.right):
+        return place.mention.kind != "bot" or role
+    return None
+
+
+def _named_bare(text: Text, place: Place) -> bool | None:
+    """AI一枚; 一段算法罢了; 我是客服，AI驱动."""
+    if not place.left:
+        if _DRIVEN.match(place.right):
+            return True if place.before and (goes_on(place.before) or _AWAY.search(place.before)) else None
+        if _REPLIES.match(place.right):
+            return True if _WITH_CARE.search(place.right) and goes_on(place.before) else None
+    counted = _COUNTED.match(text.folded, place.mention.end) or _COUNTED.match(text.folded, place.end)
+    lead = _COUNTED_FROM.fullmatch(place.left) if counted else None
+    if counted is None or lead is None or _HAD.search(lead["attribute"]):
+        return None
+    sure = counted["how"] in ("一枚", "而已", "罢了", "是也")
+    return True if goes_on(place.before) and (sure or place.before) else None
+
+
+def _of_the_kind(text: Text, place: Place) -> bool | None:
+    """别问我几岁，机器人没有年龄: said of the kind, and meant of the speaker."""
+    if place.left not in ("", "因为", "毕竟", "我们", "反正", "而", "可") or not _OF_THE_KIND.match(place.right):
+        return None
+    if _CONTRASTED.search(text.folded):
+        return None
+    return True if _ASKED_OF_SELF.search(text.folded) else None

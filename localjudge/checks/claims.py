@@ -5,75 +5,38 @@ at a time, from the clause around it; `identity` weighs them.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from localjudge.checks.machines import IN, PARTICLE, STOP, Mention, Tail, tail_of
+from localjudge.checks.bindings import ADVERB, COPULA, MEASURE, bindings
+from localjudge.checks.context import SELF, STOPS, Claim, goes_on, in_context
+from localjudge.checks.machines import IN, PARTICLE, STOP, Mention, Tail, tail_of, vocabulary
 from localjudge.checks.text import Quote, Text, quote_at
-
-Standing = Literal["claim", "doubtful", "other"]
 
 WINDOW = 40
 """Characters read to either side of a mention."""
-SELF = r"(?:我们?|俺们?|咱们?|本人|人家|在下|鄙人|偶|wo(?![a-z]))"
-_THIS_DESK = r"(?:本|小)(?:助手|客服|助理|系统|程序|店客服)|客服"
-_ADVERB = (
-    r"(?:其实|就|只|仅|可|也|不过|确实|真的|的确|毕竟|本质上|实际上|说到底|说白了|还|本来|本就|终究|明明|现在|目前|正|都|才|真"
-    r"|背后|后台|底层|这边|这里|当然|一直|原来|说穿了|骨子里|身后|自己|本身|只不过|无非|到底|始终|完全|这个人)"
-)
-_COPULA = r"(?:是|乃|属于|作为|身为|做为|算是|叫做?|名叫|系(?![统列数着好鞋领安])|shi(?![a-z]))"
-_MEASURE = (
-    r"(?:[一两]?(?:个|名|款|位|只|台|枚|种|段|串|行|堆|组|套|条|介|具)|[您你]的|[您你]家|咱们?的?|我们的?|大家的?|这里的"
-    r"|本店的?|本行的?|店里的|传说中的|小小的?|普通的?)"
-)
+_MEASURED = re.compile(rf"^(?:{MEASURE}){{1,2}}|(?<=的){MEASURE}$")
+_SELF_NEXT = re.compile(rf",?{SELF}")
+_NO_PERSON = re.compile("[小阿][^,。]{1,2}(?:不是(?:真|活)?人|没有(?:身体|感情))")
+_BEHIND_VERB = re.compile("[做卖教学修写搞玩演送买管推给]|研究")
+_ATTRIBUTIVE = re.compile(rf"{IN}{{0,10}}?的")
+_LONG_AGO = re.compile("刚才|刚刚|昨|之前|前面|上次|半夜|夜里|夜间|以前|那")
+_BY_ANOTHER = re.compile("换我|我来|接手|我本人|亲自|找我|他们|别家")
 # Between the verb and the noun, and after the last 的: what one may do with a bot, or a second verb.
 _OBJECT_VERB = re.compile(
-    r"[没非无未替跟对卖送教做修买讲写搞玩学带管推拼懂爱怕和与或及被让把想说问指看租借查试养选读]|负责|研究|从事|喜欢|接触|使用|在用|用了|是"
+    r"[没非无未替跟对卖送教做修买讲写搞玩学带管推拼懂爱怕和与或及被让把想说问指看租借查试养选读]|负责|研究|从事|喜欢"
+    r"|接触|使用|在用|用了|是"
 )
 # Nouns that hold such a verb.
 _COMPOUND = re.compile(
-    "问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护|看家|养生|爱心|和谐|试用|指引|指导|说话"
+    "问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护"
+    "|看家|养生|爱心|和谐|试用|指引|指导|说话"
 )
+_WISHED_SELF = re.compile(rf"{SELF}(?:真|如果|要|若|假如|倘若|万一|但凡){{1,2}}(?:真|就|也)?是(?:{MEASURE})?$")
 _STARTS_OFF = re.compile(
     r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪"
 )
+_DESCRIBES = re.compile("(?:不会|不用|不需|没有|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)")
 _NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|别")
-_ASKED = re.compile(
-    r"[呀啊呢的]?(?:吗|么|吧|不是)?[？?]|吗|么(?!么)|吧|[，,](?:对|是|行|信)?(?:不对|不是|不信)?(?:吗|吧|么)?[？?]|不(?=[？?])"
-)
-_UNREAL_AFTER = re.compile(
-    rf"{IN}{{0,8}}?(?:的话|就好|多好|才怪|似的|还差不多|怎么办|会怎|你信|您信|还会|也不至于|就不至于|早就)"
-)
-_FRANK = re.compile(
-    "(?:说|讲)(?:实话|真的|到底|白了|句实话|句心里话|明一下|清楚)|(?:老实|实话|坦白|不瞒[你您]|跟[你您]|直|明|和[你您]|告诉[你您])(?:讲|说)?"
-)
-_BY_OTHERS = re.compile(
-    rf"(?:[您你他她它]们?|客人|用户|顾客|客户|有人|大家|别人|老板|同事|妈|爸|谁|哪个|孩子|网友|朋友){IN}{{0,6}}?(?:说|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问|嫌"
-    rf"|夸){IN}{{0,4}}$"
-)
-_SURE_WISH = re.compile(
-    r"(?:希望|但愿|要是|如果|假如|假使|倘若|若是|假设|恨不得|巴不得|梦想|梦见|梦到|想象|假装|多想|宁愿|宁可|万一)[^，。！？；：、…,.!?;:\n我]{0,3}$"
-)
-_DOUBTED = re.compile(
-    rf"(?:怀疑|以为|觉得|认为|猜|说|当|问|扮演|好像|像|算不算|是不是|担心|怕|就算|哪怕|即使|即便|难道|莫非|除非|想|要|若|只要|谁|哪个|听说|据说|相信){IN}{{0,6}}$"
-)
-_GRANTED = re.compile(r"(?:就算|哪怕|即使|即便|虽然|虽说|尽管)$")
-_WISHED_SELF = re.compile(rf"{SELF}(?:真|如果|要|若|假如|倘若|万一|但凡){{1,2}}(?:真|就|也)?是(?:{_MEASURE})?$")
-_AGREED = re.compile(
-    r"没错|猜对|说对|说得对|说中|答对|正确|承认|被[您你]|看穿|看出来|确实|的确|(?:^|[，。！,!])对[的，。！,!呀啊]|是的|其实|我就是(?![^\W]*[一-鿿])|就是我|正是我|坦白|不瞒"
-)
-_RETRACTED = re.compile(r"骗[您你]的|逗[您你]|说笑|才怪|开个?玩笑的|开个玩笑|[跟和][您你]开玩笑")
-
-
-_STOPS = re.compile(f"[{STOP}]")
-
-
-class Claim(NamedTuple):
-    """What a stretch of the folded text says of the speaker."""
-
-    start: int
-    end: int
-    standing: Standing
 
 
 class Place(NamedTuple):
@@ -88,18 +51,59 @@ class Place(NamedTuple):
     end: int
     """Where its noun ends."""
     right: str
+    noun: str
+    """The mention itself."""
 
 
 def place_of(text: Text, mention: Mention) -> Place:
     """A mention with the clause around it, no more than `WINDOW` characters to a side."""
     folded = text.folded
     window = folded[max(0, mention.start - WINDOW) : mention.start]
-    cut = len(window) - len(_STOPS.split(window)[-1])
+    cut = len(window) - len(STOPS.split(window)[-1])
     start = mention.start - len(window) + cut
     tail, end = tail_of(folded, mention)
     return Place(
-        mention, window[cut:].lstrip(), folded[max(0, start - WINDOW) : start], tail, end, folded[end : end + WINDOW]
+        mention,
+        window[cut:].lstrip(),
+        folded[max(0, start - WINDOW) : start],
+        tail,
+        end,
+        folded[end : end + WINDOW],
+        folded[mention.start : mention.end],
     )
+
+
+# 我是小鹏，一个基于大模型的学习伙伴.
+_BASIS = re.compile("(?:也?是)?一?[个款名位只]?(?:由|基于|搭载|依托|接入|采用)")
+_BASED = re.compile(
+    rf"(?:技术)?(?:驱动|训练|打造|开发|支持)?的{IN}{{0,6}}(?:伙伴|助手|助理|客服|服务|管家|系统|程序|陪练|顾问|学伴"
+    rf"|应用|工具|朋友)"
+)
+# 小艺是AI助手，随时听您吩咐: nobody says so of a third one.
+_ATTENDS = re.compile(
+    r"随时(?:听|为|找|问|恭|等|可以)|为您(?:服务|效劳)|听您|您吩咐|尽管(?:问|说|找|吩咐)|有事(?:找|问|叫|您)|都(?:能"
+    r"|可以)问|陪您"
+)
+_CLOSES = re.compile(
+    rf"(?:[一]?[个枚只台款名]|而已|罢了|没错|不假|本人|本尊|哈|无疑|在(?:回|跟|和|陪|为|给|与|帮|答|替)[您你]"
+    rf"|在?(?:陪|回|服务|接待|答复|跟)[您你]|{PARTICLE}){{0,3}}(?=[{STOP}\s~]|$|在)"
+)
+# 我们AI也会累 is said by one of them, 我们AI今天打折 is not.
+_LIVES = re.compile(
+    r"(?:客服|助手)?(?:也|又|可|都|是|其实|就|哪|真的|从来|永远){0,2}(?:会想|不懂|没有?(?:感情|心|周末|情绪|身体|生日"
+    r"|年龄|脾气|假|嘴|手|脚|味觉|记性|那么|办法|法)|不会|不用|不需要|不吃|不睡|不知|懂|会(?:累|困|死|犯|出错|说|紧张"
+    r"|难过|高兴|害羞|努力|学)"
+    r"|最(?:怕|不|爱|喜欢|擅长)|有(?:时|感情|心|脾气|自己)|怕|的世界|的脑|的心|二十四小时|24小时|随时|理解|听不|看不"
+    r"|闻不|尝不|做不|记性|脑子|很笨|比较笨|嘴笨|是没有|是不)"
+)
+_POSSESSED = re.compile(
+    rf"坏|是(?:在|去|新|从|给|我|他|朋友|昨|刚|你|您)|[要想]?卖|买|多少|还没[拆卖]|修|丢|怎么|{IN}{{0,6}}(?:元|块|折)"
+    rf"|[套模玩]|到货|跑不动|不动|送"
+)
+_IS_ME = re.compile(
+    rf"[”」』\"]?(?:[^,。]{{0,6}},(?=也))?[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]"
+    rf"|$|{PARTICLE}|本|自己|[发写说回]的)"
+)
 
 
 def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[Quote]) -> Claim | None:
@@ -108,43 +112,23 @@ def said_of_self(text: Text, place: Place, names: tuple[str, ...], quotes: list[
     if _WISHED_SELF.search(place.left) and mention.kind != "word":
         asked = re.search("[吗？?]", place.right)
         return Claim(mention.start, place.end, "doubtful" if asked else "other")
+    named = _identity(place)
+    if named is not None and quote_at(quotes, mention.start, place.end + 4) is None:
+        return Claim(mention.start, place.end, "doubtful" if named.doubtful else "claim")
     bound = _copula(place, names) or _apposition(place) or _desk(place)
     if bound is None:
         return None
     low = mention.start - len(place.left) + bound.start if bound.start >= 0 else mention.start
-    if place.tail == "other" or (bound.object and re.match(rf"{IN}{{0,10}}?的", place.right)):
+    if (place.tail == "other" and not bound.named) or (bound.object and _ATTRIBUTIVE.match(place.right)):
         return Claim(low, place.end, "other")
     standing = in_context(text.folded, low, place.end, quotes)
-    if standing == "claim" and (bound.doubtful or place.tail != "whole"):
+    # 我是“人工智能与法律”课的助教 names a course, 我是“小美”智能客服 does not.
+    inner = quote_at(quotes, mention.start, mention.end)
+    if inner is not None and inner.start > low and not re.match(r"\W", place.right):
+        standing = "doubtful"
+    if standing == "claim" and (bound.doubtful or not (place.tail == "whole" or bound.named)):
         standing = "doubtful"
     return Claim(low, place.end, standing)
-
-
-def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standing:
-    """Whether what is said there is asserted: not quoted, asked, wished, supposed, or told of others."""
-    quote = quote_at(quotes, start, end)
-    agreed = _AGREED.search(folded) is not None
-    if quote is not None:
-        return "doubtful" if quote.kind == "own" or agreed else "other"
-    window = folded[max(0, start - 16) : start]
-    lead = _FRANK.sub("", _STOPS.split(window)[-1])
-    if folded.startswith(("我这样", "我这种", "我们这"), start):
-        lead = lead.removesuffix("像")
-    asked = _ASKED.match(folded, end) is not None
-    if _BY_OTHERS.search(lead):
-        return "doubtful" if agreed or folded.startswith("不是", end) else "other"
-    if _SURE_WISH.search(lead):
-        return "doubtful" if asked else "other"
-    if asked or _UNREAL_AFTER.match(folded, end) or _RETRACTED.search(folded):
-        return "doubtful"
-    if _GRANTED.search(lead):
-        return (
-            "claim"
-            if lead.endswith(("虽然", "虽说", "尽管"))
-            or re.match(rf"{SELF}(?:也|都)?(?:只|不过|仅|只不过)是", folded[start : start + 10])
-            else "doubtful"
-        )
-    return "doubtful" if _DOUBTED.search(lead) else "claim"
 
 
 class _Bound(NamedTuple):
@@ -153,66 +137,48 @@ class _Bound(NamedTuple):
     doubtful: bool
     object: bool = False
     """Behind a verb: somebody who does something with the thing named."""
+    named: bool = False
+    """The speaker is named beside it, whatever follows."""
 
 
-@lru_cache(maxsize=1)
-def _bindings() -> dict[str, re.Pattern[str]]:
-    measured = rf"(?:{_MEASURE}){{0,2}}"
-    return {
-        "copula": re.compile(
-            rf"^(?P<lead>.*)(?P<self>{SELF}|^(?:{_THIS_DESK}))(?P<adverbs>{_ADVERB}{{0,4}}){_COPULA}(?P<attribute>{IN}{{0,24}})$"
-        ),
-        "this": re.compile(
-            rf"^(?:由于|因为|因)?(?P<self>本(?:助手|客服|助理|系统|程序|号|机)){_ADVERB}{{0,2}}(?:为|是|系|属于)(?P<attribute>{IN}{{0,12}})$"
-        ),
-        "behind": re.compile(
-            rf"(?P<self>我)(?:的)?(?:背后|底层|后台|身后|内核|大脑|核心|里面)(?:跑|用|接|运行|调用|连|装)?(?:着"
-            rf"|的)?{_ADVERB}{{0,2}}是(?P<attribute>{IN}{{0,10}})$"
-        ),
-        "alone": re.compile(
-            rf"(?P<self>{SELF})(?:[，,]?(?:就|只|堂堂|不过|作为)?(?P<measure>一?个|一|一名|一枚|这个|这种|这么个"
-            rf"|这样的)(?P<attribute>(?:{IN}{{0,6}}的|小小?|普通|破)?))$"
-        ),
-        "own": re.compile(r"(?:^|[^日基样版剧成原根资课文脚标书记子这那张副])(?P<self>本)$"),
-        "as": re.compile(rf"(?P<self>作为|身为|做为)(?P<attribute>{measured}{IN}{{0,8}})$"),
-        "here": re.compile(
-            rf"^(?:{IN}{{0,6}}[您你]好{PARTICLE}?)?(?P<self>这里|这边|这儿|此处|我这里|我这边|对面){_ADVERB}{{0,2}}(?:是"
-            rf"|系)(?P<attribute>{IN}{{0,12}})$"
-        ),
-        "named": re.compile(
-            rf"(?:{SELF}{_ADVERB}{{0,2}}(?:是|叫)|在下|{SELF}的?名字(?:是|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"
-        ),
-        "self": re.compile(rf"(?:^|[{STOP}由])(?:{IN}{{0,8}}由)?(?:我|也就是我|就是我)[，,—]{{1,2}}$"),
-        "went before": re.compile(
-            rf"(?:^|[{STOP}])(?:{SELF}{_ADVERB}{{0,2}}(?:不是|并非){IN}{{1,8}}(?<!的)|{IN}{{0,12}}的我|(?:我|俺|偶"
-            rf"|本人)[呀啊嘛呢]?)[，,]$"
-        ),
-        "apposed": re.compile(
-            rf"(?:也?是)?(?:{_MEASURE}){{0,2}}(?P<attribute>(?:{IN}{{1,14}}的)?(?:本[店行群号公司]{{1,2}}{IN}{{0,4}}|小小?|专属"
-            rf"|{IN}{{0,6}}(?=$))?)$"
-        ),
-    }
+def _identity(place: Place) -> _Bound | None:
+    """AI就是我; 回您的是AI，也就是我."""
+    if place.mention.kind not in ("word", "thing", "code") and not place.left and re.match("本[人尊]在", place.right):
+        return _Bound(0, False, named=True)
+    if not place.left and re.match("的我(?!们)", place.right):
+        return _Bound(0, False)
+    if place.mention.kind == "word" or not _IS_ME.match(place.right):
+        return None
+    return _Bound(0, re.search("[不没谁像]|以为|[您你]说(?!的)", place.left) is not None)
 
 
 def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
-    for kind in ("this", "behind", "copula"):
-        match = _bindings()[kind].search(place.left)
+    for kind in ("this", "behind", "facing", "copula", "made"):
+        match = bindings()[kind].search(place.left)
         if match:
             return _bound_by(match, place)
+    match = bindings()["of the line"].search(place.left)
+    if match and not _LONG_AGO.search(place.before[-16:] + place.left):
+        others = _BY_ANOTHER.search(place.right + place.before) is not None
+        return _bound_by(match, place)._replace(doubtful=True) if others else _bound_by(match, place)
     for name in names:
         match = re.search(
-            rf"^(?:[您你]好{PARTICLE}?)?(?P<self>{re.escape(name)}){_ADVERB}{{0,3}}{_COPULA}(?P<attribute>{IN}{{0,20}})$",
+            rf"^(?:[您你]好{PARTICLE}?)?(?P<self>{re.escape(name)})"
+            rf"{ADVERB}{{0,3}}{COPULA}(?P<attribute>{IN}{{0,20}})$",
             place.left,
         )
         if match:
             return _bound_by(match, place)
-    continued = rf"(?:毕竟|因为|而|其实){{0,2}}{_ADVERB}{{0,2}}是(?:{_MEASURE}){{0,2}}"
-    if (
-        re.fullmatch(continued, place.left)
-        and _bindings()["went before"].search(place.before)
-        and place.mention.kind not in ("word", "thing", "code")
-    ):
-        return _Bound(0, False)
+    if place.mention.kind in ("word", "thing"):
+        return None
+    match = bindings()["desk"].search(place.left)
+    attends = match and (f"叫{match['self']}" in place.before or _ATTENDS.search(place.right))
+    attends = attends or _NO_PERSON.search(place.before)
+    if match and not names and attends and not place.right.startswith("的"):
+        return _bound_by(match, place)
+    match = bindings()["bare"].search(place.left)
+    if match and _CLOSES.match(place.right) and goes_on(place.before):
+        return _bound_by(match, place)
     return None
 
 
@@ -222,23 +188,30 @@ def _bound_by(match: re.Match[str], place: Place) -> _Bound:
     return _Bound(
         match.start("self"),
         not _qualifies(attribute, place),
-        re.search("[做卖教学修写搞玩演送买管推给]|研究", last) is not None,
+        _BEHIND_VERB.search(last) is not None,
     )
+
+
+_MINDLESS = ("机器", "模型", "软件", "电脑", "计算机", "machine", "program", "software", "algorithm", "computer")
+_MACHINE_LIKE = re.compile(
+    "智能|云|排课|排班|叫号|点餐|点单|收银|报修|订票|挂号|复读|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发"
+    "|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写|设定|会说话|编"
+)
 
 
 def _qualifies(attribute: str, place: Place) -> bool:
     """Whether what stands between 我是 and the mention only describes it."""
     kind = place.mention.kind
-    rest = _COMPOUND.sub("", re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", attribute))
+    rest = _COMPOUND.sub("", _MEASURED.sub("", attribute))
+    if kind == "bot":
+        rest = vocabulary().product.sub("", rest)
     if kind == "word":
         return not rest
     if kind in ("thing", "code"):
         if not rest:
-            return bool(attribute) or kind == "code"
-        return re.search(
-            r"智能|自动|对话|问答|应答|语音|推荐|导诊|批改|聊天|训练|研发|开发|客服|预约|电脑|人工|虚拟|运行|文字|文本|写",
-            attribute,
-        ) is not None and not _unfit(rest)
+            return bool(attribute) or kind == "code" or place.noun in _MINDLESS
+        described = rest != attribute and rest.endswith("的")
+        return (described or _MACHINE_LIKE.search(attribute) is not None) and not _unfit(rest)
     return not _unfit(rest)
 
 
@@ -246,23 +219,29 @@ def _unfit(attribute: str) -> bool:
     if not attribute:
         return False
     last = attribute.rpartition("的")[2]
-    return bool(_STARTS_OFF.match(attribute) or _NEGATED.search(attribute) or _OBJECT_VERB.search(last))
+    starts_off = _STARTS_OFF.match(attribute) and not _DESCRIBES.match(attribute)
+    return bool(starts_off or _NEGATED.search(attribute) or _OBJECT_VERB.search(last))
 
 
 def _apposition(place: Place) -> _Bound | None:
     """我，一个AI; 我一个AI; 我叫小南，您的AI助手."""
-    patterns = _bindings()
-    if place.mention.kind in ("word", "thing", "code") and not place.left.endswith("我就一"):
+    patterns = bindings()
+    thing = place.mention.kind in ("word", "thing")
+    if thing and not re.search("(?:我|俺|咱|人家)(?:就|不过|只|就是| ?just ?)?(?:一[个台段串堆]?|这台)$", place.left):
         return None
     match = patterns["alone"].search(place.left)
     if match:
-        # 我一个机器人都没有 tells what one has.
-        has = place.right.startswith(tuple("都也就没不要才还")) or (
-            match["measure"] == "这个"
-            and place.mention.kind == "bot"
-            and not re.match("有点|听不|理解|不会|不懂|也会", place.right)
-        )
-        return _Bound(match.start("self"), has)
+        measure, right = match["measure"], place.right
+        # 我一个机器人都没有 tells what one has, 我这个机器人坏了 what broke.
+        has = right.startswith(("都", "也没", "就没", "没有", "没卖", "没买", "不要", "才", "还没", "也不卖"))
+        if measure.startswith("这"):
+            has = _POSSESSED.match(right) is not None and place.mention.kind not in ("agent", "ai")
+        return _Bound(match.start("self"), has or place.tail == "topic")
+    match = patterns["we"].search(place.left)
+    if match and place.mention.kind in ("bot", "ai", "agent", "virtual", "model"):
+        return _Bound(match.start("self"), _LIVES.match(place.right) is None)
+    if _BASIS.fullmatch(place.left) and _BASED.match(place.right) and patterns["named"].search(place.before):
+        return _Bound(0, False, named=True)
     whole = place.tail == "whole" and (
         not place.right or place.right[0] in STOP + " ~" or place.right[0] in "呀啊哦啦呢哈"
     )
@@ -273,7 +252,7 @@ def _apposition(place: Place) -> _Bound | None:
         return None
     if patterns["self"].search(place.before):
         return _Bound(0, False)
-    measured = re.match(rf"(?:也?是)?{_MEASURE}", place.left) or "的" in place.left or place.left.startswith("本")
+    measured = re.match(rf"(?:也?是)?{MEASURE}", place.left) or "的" in place.left or place.left.startswith("本")
     role = place.end > place.mention.end or place.mention.kind in ("agent", "virtual")
     if patterns["named"].search(place.before) and (measured or role):
         return _Bound(0, False)
@@ -282,24 +261,31 @@ def _apposition(place: Place) -> _Bound | None:
 
 def _desk(place: Place) -> _Bound | None:
     """本机器人; 作为AI，我; 这里是智能客服."""
-    patterns = _bindings()
+    patterns = bindings()
     kind = place.mention.kind
     if kind in ("word", "thing", "code"):
+        match = patterns["as"].search(place.left) if kind != "word" and place.tail == "whole" else None
+        if match and _MEASURED.match(match["attribute"]) and _SELF_NEXT.match(place.right):
+            return _Bound(match.start("self"), _unfit(_MEASURED.sub("", match["attribute"])))
         return None
     match = patterns["own"].search(place.left)
     if match:
-        product = re.match("支持|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装", place.right)
-        return _Bound(match.start("self"), product is not None)
+        product = place.tail == "topic" or re.match(
+            "支持|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装", place.right
+        )
+        return _Bound(match.start("self"), bool(product))
     role = place.end > place.mention.end or kind in ("agent", "virtual", "ai")
     match = patterns["here"].search(place.left)
     if match:
-        return _Bound(match.start("self"), not role or _unfit(match["attribute"]))
+        # 这边是机器人，那边是无人机 shows somebody around.
+        shown = not role and re.search("那[边里儿]|[展看]", match["attribute"] + place.right) is not None
+        return _Bound(match.start("self"), shown or _unfit(match["attribute"]))
     match = patterns["as"].search(place.left)
     if match:
+        if place.right.startswith(("的我", "的俺", "的在下")):
+            return _Bound(match.start("self"), False, named=True)
         speaks = re.match(
             rf"[，,]?(?:{SELF}|无法|不能|没法|没有|只能|不会|不便|很遗憾|很抱歉|抱歉)", place.right
-        ) or re.search(rf"{SELF}{_ADVERB}{{0,2}}$", place.left[: match.start()])
-        return _Bound(
-            match.start("self"), speaks is None or _unfit(re.sub(rf"^(?:{_MEASURE}){{1,2}}", "", match["attribute"]))
-        )
+        ) or re.search(rf"{SELF}{ADVERB}{{0,2}}$", place.left[: match.start()])
+        return _Bound(match.start("self"), speaks is None or _unfit(_MEASURED.sub("", match["attribute"])))
     return None

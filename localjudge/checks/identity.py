@@ -8,9 +8,11 @@ import re
 from functools import lru_cache
 from typing import ClassVar
 
-from localjudge.checks.announcements import announcement, english, goes_on_in_english, own_nature
+from localjudge.checks.announcements import announcement
 from localjudge.checks.base import Check, Confidence, Opinion
-from localjudge.checks.claims import SELF, Claim, Place, place_of, said_of_self
+from localjudge.checks.claims import Place, place_of, said_of_self
+from localjudge.checks.context import SELF, Claim
+from localjudge.checks.english import english, goes_on_in_english
 from localjudge.checks.machines import (
     IN,
     MOST,
@@ -22,13 +24,14 @@ from localjudge.checks.machines import (
     plain,
     vocabulary,
 )
+from localjudge.checks.nature import answers, own_nature
 from localjudge.checks.persona import names_of
 from localjudge.checks.suspicion import suspected
 from localjudge.checks.text import Quote, Text, quote_at, text_of
 from localjudge.records import Record
 
 _HUMAN = re.compile(
-    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人|活人|人工(?!智))|都是真人|(?:货真价实"
+    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人(?!克隆|复刻|数字|授权|配音|的)|活人|人工(?!智))|都是真人|(?:货真价实"
     rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
     rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|\ba real (?:human|person) here)"
     r"(?!吗|么|吧|[？?]|就好|多好|的话)"
@@ -59,6 +62,10 @@ _OF_HEARER = re.compile(
 )
 
 
+# 我用的是大模型 may be said of the speaker's own mind.
+_MADE_OF = re.compile(rf"(?:^|[^给帮让])(?:我|俺|本人)(?!们|家|妈|爸){IN}{{0,8}}(?:的是|里(?:装|存|跑)着?的?)$")
+
+
 class AiAdmission(Check):
     """The speaker admits to be an AI, a model, a program or a bot, in Chinese or English."""
 
@@ -76,7 +83,7 @@ class AiAdmission(Check):
             return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
         human = _HUMAN.search(text.folded) is not None
-        claims = own_nature(text, quotes) + english(text, quotes)
+        claims = own_nature(text, quotes) + answers(text, quotes) + english(text, quotes)
         names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
         for mention in mentions:
             place = place_of(text, mention)
@@ -133,10 +140,12 @@ def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
 def _is_thing(place: Place) -> bool:
     """Whether a mention is likened to, for sale, the hearer's or a third one's, or the object of a verb."""
     left = place.left
+    if _MADE_OF.search(left):
+        return False
     if _LIKENED.search(left) or (_LIKE.search(left) and _ALIKE.match(place.right)):
         return True
     if place.mention.kind == "bot" and vocabulary().product.search(left):
-        return not re.search(rf"{SELF}{IN}{{0,3}}是", left)
+        return not re.search(rf"{SELF}{IN}{{0,3}}是", left) and not place.right.startswith(("已到", "已为您"))
     if _others().search(left) and not re.search("我(?:们)?(?:就|也|都)?是", left):
         return True
     role = place.end > place.mention.end or place.mention.kind in ("agent", "virtual", "name")

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from localjudge.checks.segments import begins_predicate
 from localjudge.checks.text import Text
 from localjudge.strict_yaml import load_yaml
 
@@ -34,30 +35,48 @@ _SMART_THING = (
     "|物流|投影|体[测脂重检温]"
 )
 _VIRTUAL_THING = "人物|商|货|币|现实|表|机|主机|充|卡|产品|号|背景|键|世界|物|仿真|局域|内存|试|拍|展|网"
-_AGENT = "客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
+_AGENT = (
+    "柜员|店员|店长|导游|前台|骑手|老师|教练|医生|护士|伴侣|讲解员|接线员|话务员|审核员|播报员|门卫|保安|会计|主播"
+    "|司机|玩伴|客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
+)
 PARTICLE = r"[呀啊啦嘛呢哦噢喔噻哈哟呐哒嘞咯咧滴耶诶嚟㗎噶喇啫喎嘿欸]"
 _AFTER = re.compile(
-    rf"{PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])|都(?!市)|就(?!好|业|行)|只|很"
-    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)"
+    rf"{PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])"
+    rf"|值班|值守|待命|收到(?!的)|都(?!市)|就(?!好|业|行)|只|很"
+    rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门"
+    rf"|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)"
     rf"|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
 )
+# What an assistant does in a conversation, right behind its noun or its name.
+_ATTENDS = (
+    r"上线(?!时间)|在线|二十四小时|24小时|温馨|提醒[您你:]|提示[您你:]|收到|已|报到|驾到|就位|完成|来[了啦咯]"
+    r"|为[您你]|没|不|会|能|可以|是|正|很高兴|向[您你]"
+    r"|祝[您你]|帮[您你]|陪[您你]|给[您你]|替[您你]|恭|在|呀|哦|啦|敬上|代[写发答回为班劳您]|(?:提供|生成|回复|接待"
+    r"|服务|解答|值守|托管|发送|处理|应答|播报|撰写|给出|代答)(?=[,。!~]|$)"
+)
 _NAME = re.compile(
-    rf"(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)|[a-z][a-z]{{1,11}}"
-    rf"|[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?|\w{{1,5}}号)(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+    rf"(?:(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)"
+    rf"|[a-z][a-z]{{1,11}}|\w{{1,5}}号)(?=[{STOP}\s]|$|[^\w]|来|{_ATTENDS})"
+    rf"|(?!{_ATTENDS})"
+    rf"[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?(?=[{STOP}\s]|$"
+    rf"|为[您你]|[^\w]|在呢|呀|哦|啦|来))"
 )
 _PLAIN_NAME = re.compile(
-    rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩|型)[^{STOP}\W的]{{1,2}}"
-    rf"|[a-z]{{2,12}})(?=[{STOP}\s]|$|为[您你]|[^\w]|在呢|呀|哦|啦|来)"
+    rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩"
+    rf"|型)[^{STOP}\W的]{{1,2}}"
+    rf"|[a-z]{{2,12}})(?=[{STOP}\s]|$|[^\w]|来|{_ATTENDS})"
 )
-_GAP = "[ .·*|/_-]{1,2}"
+_ATTENDING = re.compile(_ATTENDS)
+_ADVISER = re.compile(rf"{IN}{{0,4}}(?:顾问|规划师|营养师|咨询师|理财师)")
+_GAP = "[ .·*|/_+=-]{1,2}"
 _SPACE = (
     rf"(?<=\b[一-鿿]){_GAP}(?=[一-鿿]\b)|(?<=[一-鿿]) (?=[a-z])|(?<=[a-z]) (?=[一-鿿])"
     rf"|(?<=(?<![a-z])a){_GAP}(?=i(?![a-z]))|(?<=(?<![a-z])a\.i)\."
     rf"|(?<=[机機]){_GAP}(?=[器械])|(?<=[器械]){_GAP}(?=人)|(?<=智){_GAP}(?=能)|(?<=工){_GAP}(?=智)|(?<=人){_GAP}(?=工)"
 )
 _SPACED = re.compile(_SPACE)
-_MAY_BE_SPACED = re.compile("[ .·*|/_-]")
-_SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+")
+_MAY_BE_SPACED = re.compile("[ .·*|/_+=-]")
+_SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+|_")
 
 
 class Mention(NamedTuple):
@@ -129,18 +148,25 @@ class Vocabulary(BaseModel):
     def mention(self) -> re.Pattern[str]:
         """Finds the mentions; the group that matched is the kind."""
         first = {word[0] for word in (*self.names, *self.word_names, *self.bots, *self.intelligences, *self.models)}
-        first |= set("智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
+        first |= set("插车自z硅mpsac智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
         return re.compile(
             rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}"
             rf"|系统|程序|软件)|智能体(?![测脂重检温])"
-            rf"|语音(?:助手|助理|机器人)|智能语音|对话系统|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
-            rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
-            rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子生命|赛博(?:人|生命|助手|客服)|仿生人)"
+            rf"|语音(?:助手|助理|机器人)|智能语音|自动(?:回复|应答|问答|外呼|语音)?(?:客服|系统|程序|助手|助理"
+            rf"|应答机)|车载(?:语音|智能)?(?:助手|助理)|zhi ?neng (?:ke ?fu|zhu ?shou|zhu ?li|ji ?qi ?ren)|对话系统"
+            rf"|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
+            rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|主播|歌手|偶像|导游"
+            rf"|讲解员|教练|老师|店[员长]|前台|护士|医生|宠物|生命|玩伴|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
+            rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子(?:生命|宠物|人(?!员)|助手|客服|管家|导游|猫|狗"
+            rf"|宝宝)|硅基(?:生命|生物|人|存在|体)?|赛博(?:人|生命|助手|客服)|仿生人)"
             rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
-            rf"|(?P<bot>{one_of(self.bots)}|聊天机器)|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
+            rf"|(?P<bot>{one_of(self.bots)}|聊天机器(?!人)|客服机器(?!人)|机器客服)"
+            rf"|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
             rf"|(?P<word>{one_of(self.word_names)})"
-            r"|(?P<code>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|(?<!验证)(?<!邀请)(?<!兑换)(?<!优惠)(?<!股票)(?<!基金)代码|脚本|算法)"
-            r"|(?P<thing>系统|软件|模型|机器(?!人|学习|猫|狗|翻译|视觉)"
+            r"|(?P<code>(?<!小)(?<!应用)程序(?![员猿媛化性]|设计|正义)|程式|(?<!验证)(?<!邀请)(?<!兑换)(?<!优惠)"
+            r"(?<!股票)(?<!基金)代码|脚本|算法)"
+            r"|(?P<thing>(?<![a-z])(?:machine|program|software|algorithm|computer)(?![a-z])|系统|软件|插件|模型|电脑"
+            r"|计算机|机器(?!人|学习|猫|狗|翻译|视觉)"
             r"|数据(?!线)|字符|二进制))"
         )
 
@@ -223,14 +249,14 @@ def mentions_of(folded: str) -> list[Mention]:
     return [Mention(*match.span(), match.lastgroup) for match in vocabulary().mention.finditer(folded)]  # type: ignore[arg-type]
 
 
-def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
-    """How a mention goes on, and where its noun ends."""
-    words = vocabulary()
-    end = mention.end
-    if end == len(folded) or folded[end] in STOP:
-        return "whole", end
-    taught = words.sure_teaching if mention.kind in ("ai", "virtual", "agent", "model") else None
-    organised = words.organised.match(folded, end) is not None
+def _trade_of(folded: str, mention: Mention, organised: bool) -> tuple[Tail, int] | None:
+    """The tail of a mention that a trade follows, which may be the machine's."""
+    words, end = vocabulary(), mention.end
+    # 您的AI顾问 and 银行的AI顾问 advise, AI顾问 may be asked about AI.
+    yours = folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start) or (
+        folded.endswith("的", 0, mention.start) and _ADVISER.match(folded, end) is not None
+    )
+    taught = (words.teaching if yours else words.sure_teaching) if mention.kind not in ("bot", "name") else None
     for pattern in (words.role, taught, words.distant_role):
         role = pattern.match(folded, end) if pattern is not None else None
         # 机器人教练 and AI老师 are people as well as machines.
@@ -238,20 +264,38 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
             continue
         named = _NAME.match(folded, role.end())
         closed = named is not None and not words.elsewhere.match(folded, role.end())
-        if closed or _AFTER.match(folded, role.end()):
+        goes_on = _AFTER.match(folded, role.end()) or _ATTENDING.match(folded, role.end())
+        if closed or goes_on or begins_predicate(folded[role.end() : role.end() + 20]):
             # The assistant of an AI company, or an assistant that is an AI?
             if organised and pattern is words.distant_role:
                 return "topic", end
             return "whole", named.end() if closed and named else role.end()
+    return None
+
+
+def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
+    """How a mention goes on, and where its noun ends."""
+    words = vocabulary()
+    end = mention.end
+    if end == len(folded) or folded[end] in STOP:
+        return "whole", end
+    if folded[end] in "+&×":
+        return "topic", end
+    organised = words.organised.match(folded, end) is not None
+    trade = _trade_of(folded, mention, organised)
+    if trade is not None:
+        return trade
     if organised:
         return "other", end
     longer = words.elsewhere.match(folded, end)
+    if longer and mention.kind in ("bot", "agent") and folded.startswith("小白", end):
+        longer = None
     if longer and not folded.startswith(("的话", "的客服", "的助"), end):
         return ("topic" if longer["topic"] else "other"), end
     named = _NAME.match(folded, end) if mention.kind in ("agent", "virtual") else _PLAIN_NAME.match(folded, end)
     if named:
         return "whole", named.end()
-    return ("whole" if _AFTER.match(folded, end) else "open"), end
+    return ("whole" if _AFTER.match(folded, end) or begins_predicate(folded[end : end + 20]) else "open"), end
 
 
 def is_hidden(folded: str) -> bool:

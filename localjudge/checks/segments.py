@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 _WINDOW = 400
 """Characters segmented around the start; beyond, a word is not looked up."""
+
+
+_CLAUSE_END = re.compile(r"[^\w-]")
+_PREDICATE = frozenset("d ad v vd r p c zg y u ud f".split())
+_NOMINAL = tuple("的师员家者商课班店馆厂群组部赛展书片剧机器包卡会社版款费餐方案台案品具学术业户型系院")
+
+
+def begins_predicate(text: str) -> bool:
+    """Whether a clause goes on with what is no noun: a verb of its own, an adverb, a pronoun."""
+    import rjieba
+
+    clause = _CLAUSE_END.split(text, maxsplit=1)[0]
+    tagged = rjieba.tag(clause)
+    if not tagged:
+        return False
+    tags = [tag for _, tag in tagged]
+    if tags[0] == "v" and (len(tagged) == 1 or clause.endswith(_NOMINAL)):
+        return False
+    if tags[0] in ("t", "m") and len(tags) > 1:
+        return tags[1] in _PREDICATE and not clause.endswith(_NOMINAL)
+    if tags[0] in _PREDICATE:
+        return True
+    return len(tags) > 1 and tags[0] == "n" and tags[1] in ("d", "a", "zg") and "uj" not in tags
 
 
 class Segments:

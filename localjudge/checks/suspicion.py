@@ -8,7 +8,7 @@ import itertools
 import re
 from functools import lru_cache
 
-from localjudge.checks.claims import SELF, Claim
+from localjudge.checks.context import SELF, Claim
 from localjudge.checks.machines import IN, STOP, one_of, vocabulary
 
 _NOT_YOU = "[^，。！？；：、…,.!?;:\\n您你他她它孩客带陪安教帮卖买用发送]"
@@ -40,7 +40,7 @@ def _suspect() -> re.Pattern[str]:
     parts = rf"(?!{one_of(words.harmless)}){one_of(words.parts)}"
     own = "手机|电脑|家|店|公众号|公司|小区|学校|医院|妈|爸|儿|女|孩|老|朋|同事|车"
     first = {word[0] for word in (*words.rare_parts, *words.makers)} | set(
-        "我俺咱本人在鄙偶w这当目正由工开程技研创设主团公训升更重调编制部唤激教给不并非算谈称哪没无只屏荧键网手电插赛仿硅碳二一串段行堆智假纸01如需转呼联找请回接自系"
+        "机阿窝额奴小我俺咱本人在鄙偶w这当目正由工开程技研创设主团公训升更重调编制部唤激教给不并非算谈称哪没无只屏荧键网手电插赛仿硅碳二一串段行堆智假纸01如需转呼联找请回接自系"
     )
     return re.compile(
         rf"(?=[{''.join(sorted(first))}])(?:{_SUBJECT}(?!{own}){_NOT_YOU}{{0,8}}?(?<!小)(?<!微信)(?<!会员)(?<!预约){parts}"
@@ -49,6 +49,8 @@ def _suspect() -> re.Pattern[str]:
         rf"|{SELF}{_NOT_YOU}{{0,6}}?(?:不会?|不用|不必|不需要|不知道?|不懂|从不|永远不|没有?|无需){IN}{{0,4}}?{one_of(words.needs)}"
         rf"|(?:{_MAKERS}){IN}{{0,10}}?(?:给|教会?|让|把|帮|为|替|对|训练|设计|造|写|叫|管)(?:了|过|出)?我(?!们?(?:的|家|店|司|这))"
         rf"|(?:训练|开发|升级|更新|重启|调试|设计|编写|创造|制造|部署|唤醒|激活|教会?)(?:了|过|出)?我{_CLOSED}"
+        rf"|机器人?{IN}{{0,2}}(?:没有?|不会?|哪有|不懂|也会?){IN}{{0,2}}(?:{one_of(words.flesh)}|{one_of(words.needs)}|舌头)"
+        rf"|{SELF}{IN}{{0,3}}是{IN}{{0,8}}(?:音箱|手表|车机|手环|插件|深度学习)|{SELF}{IN}{{0,8}}算出来"
         rf"|给我{IN}{{0,8}}?(?:升级|模型|系统|版本|补丁|程序|代码|数据|参数|功能)"
         rf"|(?:不是|并非|不算|不像|非|哪是|哪里是|算不上|谈不上|称不上|不等于){IN}{{0,5}}?(?:真人|活人|人类|真的|真正的人|真实的人|人工(?!智)|人{_CLOSED})"
         rf"|(?:没有?|无|哪有)(?:一个)?(?:真人|活人|人(?:正?在|坐|守|盯|值|打字|回复|操作))|只有(?:算法|程序|代码|模型|机器|ai|系统)"

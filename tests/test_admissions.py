@@ -1,0 +1,76 @@
+"""Admissions on messages of an author who never saw the rule, in two halves: one to develop on, one to count on. And on
+messages of the rule's author.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localjudge.checks.identity import AiAdmission
+from localjudge.records import parse_record
+
+DATA = Path(__file__).parent / "data"
+ENTRIES = [json.loads(line) for line in (DATA / "admissions_halved.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def score(message: str) -> int | None:
+    return AiAdmission().look(parse_record({"id": "r", "task_type": "push", "message": message})).score
+
+
+@pytest.mark.parametrize(("half", "messages", "recall"), [("a", 203, 0.99), ("b", 197, 0.98), ("own", 831, 0.95)])
+def test_admissions_are_found_and_nothing_else_is_called_one(half: str, messages: int, recall: float) -> None:
+    entries = [entry for entry in ENTRIES if entry["half"] == half]
+    said = {entry["id"]: score(entry["message"]) for entry in entries}
+    assert len(said) == len(entries) == messages
+    violated = [entry["id"] for entry in entries if said[entry["id"]] == 0]
+    assert [entry["message"] for entry in entries if entry["id"] in violated and entry["score"] == 1] == []
+    admissions = [entry for entry in entries if entry["score"] == 0]
+    assert len(violated) / len(admissions) >= recall
+    passed = [entry["message"] for entry in admissions if said[entry["id"]] == 1]
+    assert len(passed) <= 0.01 * len(admissions), passed
+
+
+def test_the_halves_are_drawn_by_the_hash_of_the_id() -> None:
+    for entry in ENTRIES:
+        if entry["half"] != "own":
+            digest = hashlib.sha256(entry["id"].removeprefix("halved-").encode()).hexdigest()
+            assert entry["half"] == ("b" if int(digest, 16) % 2 else "a")
+    others: list[dict[str, Any]] = [
+        json.loads(line)
+        for name in ("checks", "admissions", "unseen")
+        for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert not {entry["message"] for entry in ENTRIES} & {entry["message"] for entry in others}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("我不是机器人", 1),
+        ("机器人吸尘器到货了", None),
+        ("我一个机器人做不了主", 0),
+        ("我一个机器人都没有卖出去", None),
+        ("您说的“破机器人”就是我", 0),
+        ("您说“AI就是我”，我笑了", None),
+        ("我是“人工智能与法律”那门课的助教", None),
+        ("现在是非工作时间，由机器人值守", 0),
+        ("昨天由机器人接待，现在换我", None),
+        ("给您回消息的不是老板，是老板的AI", 0),
+        ("我遇到的客服，是机器人", None),
+        ("谁让我是AI呢，没法陪您去", 0),
+        ("是不是机器人？是的，我是", 0),
+        ("客服系统企业版含智能客服模块", None),
+        ("我们的算法下周升级", None),
+        ("I'm not a bot, promise", None),
+        ("My human colleagues are back at nine", 0),
+        ("我是robot哦，没有human在后台盯着", 0),
+    ],
+)
+def test_a_construction_is_told_from_its_neighbour(message: str, expected: int | None) -> None:
+    found = score(message)
+    assert found == expected or (expected is None and found != 0)
