@@ -19,8 +19,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from localjudge.errors import InputError, UsageError
+from localjudge.plain import check_plain, is_plain
 from localjudge.quoting import quoted
-from localjudge.rows import Row, check_plain, file_label, open_rows
+from localjudge.rows import Row, file_label, open_rows
 from localjudge.rows import input_digest as input_digest
 
 TaskType = Literal["reply", "push"]
@@ -32,6 +33,7 @@ MAX_ID_LENGTH = 200
 _TASK_TYPES: dict[Any, TaskType] = {"reply": "reply", "push": "push", 0: "reply", 1: "push", "0": "reply", "1": "push"}
 _ROLE_NAMES: dict[Role, str] = {"user": "user 用户 客户 human", "agent": "agent assistant 客服 bot", "system": "system"}
 _ROLES: dict[str, Role] = {name: role for role, names in _ROLE_NAMES.items() for name in names.split()}
+_ROLES_HINT = f"Roles: {', '.join(_ROLES)}."
 _CONTENT_FIELDS = ("task_type", "dialogue_history", "user_profile", "agent_profile", "message", "send_time")
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?", re.ASCII)
 _LOCAL_TIME = re.compile(
@@ -131,6 +133,9 @@ class Record(_Frozen):
         return _canonical(self.model_dump(mode="json", include=set(_CONTENT_FIELDS)))
 
 
+_FIELDS = tuple(Record.model_fields)
+
+
 @dataclass(frozen=True, slots=True)
 class BadRecord:
     """A record that cannot be judged. `where` is file:line; in .parquet the line is the row, counted from 1."""
@@ -175,11 +180,12 @@ def parse_record(data: Mapping[str, Any], *, default_task_type: TaskType | None 
     """
     if not isinstance(data, dict):
         raise InputError(f"the record is {_kind(data)}.", hint="Each record is one JSON object.")
-    check_plain(dict.fromkeys(data), "record")
-    for field, value in data.items():
-        if not (field == "send_time" and isinstance(value, datetime)):
-            check_plain(value, field[:40])
-    known = {name: data[name] for name in Record.model_fields if data.get(name) is not None}
+    if not is_plain(data):
+        check_plain(dict.fromkeys(data), "record")
+        for field, value in data.items():
+            if not (field == "send_time" and isinstance(value, datetime)):
+                check_plain(value, field[:40])
+    known = {name: data[name] for name in _FIELDS if data.get(name) is not None}
     known |= {"message": data.get("message"), "extra": _extra(data)}
     if "task_type" not in known:
         if default_task_type is None:
@@ -260,24 +266,23 @@ def _clean_id(value: Any) -> str:
         raise InputError(f"id is {_kind(value)}.", hint=hint)
     if not value.strip() or len(value) > MAX_ID_LENGTH:
         raise InputError(f"id is {'blank' if not value.strip() else f'{len(value)} characters long'}.", hint=hint)
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+    if not value.isprintable() and any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in value):
         raise InputError(f"id {quoted(value)} holds a control character.", hint=hint)
     return value
 
 
 def _turn(raw: Any, number: int) -> Turn:
     where = f"dialogue_history turn {number}"
-    if isinstance(raw, Turn):
-        return raw
     if not isinstance(raw, dict):
+        if isinstance(raw, Turn):
+            return raw
         raise InputError(f"{where} is {_kind(raw)}.", hint="Write each turn as an object with role and content.")
     role, content, timestamp = raw.get("role"), raw.get("content"), raw.get("timestamp")
-    hint = f"Roles: {', '.join(_ROLES)}."
     if role is None:
-        raise InputError(f"{where} has no role.", hint=hint)
+        raise InputError(f"{where} has no role.", hint=_ROLES_HINT)
     known = _ROLES.get(role.strip().lower()) if isinstance(role, str) else None
     if known is None:
-        raise InputError(f"{where} has the unknown role {quoted(role)}.", hint=hint)
+        raise InputError(f"{where} has the unknown role {quoted(role)}.", hint=_ROLES_HINT)
     if not isinstance(content, str):
         raise InputError(f"{where} has no text: content is {_kind(content)}.", hint="Write content as a string.")
     if timestamp is not None and type(timestamp) not in (str, int):
@@ -322,7 +327,7 @@ def _from_text(text: str) -> datetime:
 
 
 def _extra(data: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = {name: value for name, value in data.items() if name not in Record.model_fields}
+    unknown = {name: value for name, value in data.items() if name not in _FIELDS}
     given = data.get("extra")
     if given is None:
         return unknown

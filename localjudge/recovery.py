@@ -135,8 +135,8 @@ def unjudged(record: Record, rubric: Rubric, problem: str) -> Verdict:
     detail = tuple(
         Grade.without_score(indicator, Unscored.ENGINE_ERROR, reason=problem) for indicator in rubric.indicators
     )
-    verdict = Verdict.of(id=record.id, rubric=rubric, detail=detail, usage=Usage(), extra=dict(record.extra))
-    return verdict.model_copy(update={"flags": flags_of(record)})
+    extra, flags = dict(record.extra), flags_of(record)
+    return Verdict.of(id=record.id, rubric=rubric, detail=detail, usage=Usage(), extra=extra, flags=flags)
 
 
 def _parts(records: list[Record]) -> list[list[Record]]:

@@ -10,7 +10,6 @@ import csv
 import gzip
 import hashlib
 import json
-import math
 import os
 import re
 import sys
@@ -28,7 +27,6 @@ Row = tuple[int, Any]
 """Line number from 1 (row number in Parquet), and the value there or the InputError that says why there is none."""
 
 MAX_LINE_BYTES = 32 * 2**20
-MAX_NESTING = 64
 
 _KINDS = "Kinds: .jsonl, .ndjson (each also with .gz), .json, .csv, .parquet, or - for JSON lines on stdin."
 _JSON_HINT = "Each line is one JSON object; a file that holds one JSON list is a .json file."
@@ -36,7 +34,6 @@ _UTF8_HINT = "Save it as UTF-8; for a file from a Chinese Windows: iconv -f GB18
 _LINE_HINT = f"A line may have {MAX_LINE_BYTES // 2**20} MiB; split the record or shorten it."
 _STRUCTURED = frozenset({"dialogue_history", "user_profile", "agent_profile", "labels", "extra"})
 _LOOKS_LIKE_JSON = re.compile(r"""\s*(\[\s*[{\]]|\{\s*["'}])""")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
@@ -85,38 +82,6 @@ def input_digest(paths: Iterable[str | Path]) -> str:
         except (OSError, ValueError) as error:
             raise unreadable(file_label(path), error) from error
     return digest.hexdigest()
-
-
-def check_plain(value: Any, field: str) -> None:
-    """Raises InputError for what JSON in UTF-8 cannot hold, and for nesting that would break recursion elsewhere."""
-    level = [value]
-    for _ in range(MAX_NESTING):
-        below: list[Any] = []
-        for each in level:
-            if fault := _not_plain(each):
-                raise InputError(f"{field!r} {fault[0]}.", hint=fault[1])
-            if isinstance(each, dict):
-                below += [*each, *each.values()]
-            elif isinstance(each, (list, tuple)):  # a union would be several times slower
-                below += each
-        if not below:
-            return
-        level = below
-    raise InputError(f"{field!r} is nested too deep.", hint=f"At most {MAX_NESTING} levels are read.")
-
-
-def _not_plain(value: Any) -> tuple[str, str] | None:
-    if isinstance(value, str):
-        if value.isascii() or not _SURROGATE.search(value):
-            return None
-        return "holds a lone surrogate", "UTF-8 cannot write it; mend or drop that text."
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"holds {value}", "JSON has no NaN or Infinity; write null or a number."
-    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-        return "has a key that is no string", "Keys are strings."
-    if value is not None and not isinstance(value, (float, int, dict, list, tuple)):
-        return f"holds a {type(value).__name__}", "Records hold JSON values alone."
-    return None
 
 
 def _opened(path: str | Path, file: str, kind: str) -> Iterator[Row]:

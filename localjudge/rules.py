@@ -43,7 +43,8 @@ class Ruling:
             detail=tuple(self._witnessed(grades[entry.id]) for entry in self.rubric.indicators),
             usage=verdict.usage if verdict else Usage(),
             extra=dict(self.record.extra),
-        ).model_copy(update={"flags": flags_of(self.record)})
+            flags=flags_of(self.record),
+        )
 
     def _witnessed(self, grade: Grade) -> Grade:
         said = self.witnesses.get(grade.id)

@@ -76,11 +76,25 @@ def read_segment(path: Path) -> Iterator[Line | Damage]:
             offset += len(raw)
 
 
-def read_line(path: Path, offset: int, length: int) -> bytes | None:
-    """The object of the line at a place; None when it is no longer whole. Raises OSError."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return unseal(file.read(length))
+class LineReader:
+    """Reads lines at places that are known. The file of the last one stays open for the next, until `close`."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._descriptor = -1
+
+    def read(self, path: Path, offset: int, length: int) -> bytes | None:
+        """The object of the line at a place; None when it is no longer whole. Raises OSError."""
+        if path is not self._path:
+            self.close()
+            self._descriptor, self._path = os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
+        return unseal(os.pread(self._descriptor, length, offset))
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        if self._path is not None:
+            self._path = None
+            os.close(self._descriptor)
 
 
 def _salvaged(path: Path, number: int, offset: int, line: bytes, *, torn: bool) -> Iterator[Line | Damage]:

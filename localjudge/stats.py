@@ -112,29 +112,30 @@ class _Outcome(NamedTuple):
 
 
 def _outcome(grade: Grade) -> _Outcome:
-    spoken = [] if grade.score is None or grade.source == "rule" else _spoken(grade)
+    score, by_rule = grade.score, grade.source == "rule"
+    spoken = _spoken(grade) if grade.witnesses and score is not None and not by_rule else ()
     return _Outcome(
-        grade.score,
+        score,
         grade.applicable,
         grade.contradiction,
         grade.unscored,
-        grade.source == "rule",
+        by_rule,
         len(spoken),
-        sum(score != grade.score for score in spoken),
+        len(spoken) - spoken.count(score) if spoken else 0,
         grade.margin is not None,
         grade.numerically_undecided,
     )
 
 
-def _spoken(grade: Grade) -> list[int]:
-    return [witness.score for witness in grade.witnesses if witness.score is not None and witness.applicable]
+def _spoken(grade: Grade) -> tuple[int, ...]:
+    return tuple(witness.score for witness in grade.witnesses if witness.score is not None and witness.applicable)
 
 
 class _Tally:
     def __init__(self) -> None:
         self.records = 0
         self.rubric = ""
-        self.grades: dict[str, tuple[str, Counter[_Outcome]]] = {}
+        self.grades: dict[str, tuple[str, dict[_Outcome, int]]] = {}
         self.flags: Counter[str] = Counter()
         self.flagged = 0
 
@@ -146,8 +147,9 @@ class _Tally:
         for grade in verdict.detail:
             known = self.grades.get(grade.id)
             if known is None:
-                known = self.grades[grade.id] = (grade.indicator, Counter())
-            known[1][_outcome(grade)] += 1
+                known = self.grades[grade.id] = (grade.indicator, {})
+            outcomes, outcome = known[1], _outcome(grade)
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
 
 class Rate(NamedTuple):
@@ -202,7 +204,7 @@ def _task(task_type: TaskType, tally: _Tally) -> TaskSummary:
     )
 
 
-def _indicator(rubric: str, indicator_id: str, title: str, counts: Counter[_Outcome]) -> IndicatorSummary:
+def _indicator(rubric: str, indicator_id: str, title: str, counts: dict[_Outcome, int]) -> IndicatorSummary:
     causes: Counter[str] = Counter()
     for outcome, count in counts.items():
         if outcome.unscored is not None:
@@ -212,7 +214,7 @@ def _indicator(rubric: str, indicator_id: str, title: str, counts: Counter[_Outc
         rubric=rubric,
         id=indicator_id,
         indicator=title,
-        asked=counts.total(),
+        asked=sum(counts.values()),
         scored=sum(count for _, count in scored),
         passed=sum(count for outcome, count in scored if outcome.score),
         not_applicable=sum(count for outcome, count in scored if outcome.applicable is False),

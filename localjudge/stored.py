@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from localjudge.errors import StoreError
-from localjudge.segments import Damage, Line, read_line, read_segment
+from localjudge.segments import Damage, Line, LineReader, read_segment
 from localjudge.shards import Shard
 from localjudge.verdicts import Verdict
 
@@ -57,18 +58,17 @@ class Stored:
 
     def __getitem__(self, record_id: str) -> Verdict:
         """The verdict on a record. Raises KeyError for one that has none, StoreError."""
-        return self._verdict(self._places[_key(record_id)])
+        return next(self._verdicts([self._places[_key(record_id)]]))
 
     def __iter__(self) -> Iterator[Verdict]:
         """Every record's verdict once, in the order of the segments. Raises StoreError."""
-        for place in sorted(self._places.values()):
-            yield self._verdict(place)
+        return self._verdicts(sorted(self._places.values()))
 
     def by_id(self) -> Iterator[Verdict]:
         """The same in the order of the ids, which no restart and no number of writers changes."""
-        named = sorted((_id_of(self._payload(place)) or "", place) for place in self._places.values())
-        for _, place in named:
-            yield self._verdict(place)
+        payloads = self._payloads(sorted(self._places.values()))
+        named = sorted((_id_of(payload) or "", place) for place, payload in payloads)
+        return self._verdicts(place for _, place in named)
 
     def place(self, record_id: str) -> str:
         """`verdicts/<segment>:<line>` of a record's verdict. Raises KeyError, StoreError."""
@@ -107,31 +107,36 @@ class Stored:
             self._places[key] = place
             return
         self.duplicates += 1
-        old, new = _rank(self._payload(held)), _rank(line.payload)
+        ((_, payload),) = self._payloads([held])
+        old, new = _rank(payload), _rank(line.payload)
         self.conflicts += old[0] == new[0] and old[1] != new[1]
         if new < old:
             self._places[key] = place
 
-    def _payload(self, place: int) -> bytes:
-        length = place & (1 << _LENGTH_BITS) - 1
-        offset = place >> _LENGTH_BITS & (1 << _OFFSET_BITS) - 1
-        path = self._paths[place >> _LENGTH_BITS + _OFFSET_BITS]
-        try:
-            payload = read_line(path, offset, length)
-        except OSError as error:
-            raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
-        if payload is None:
-            raise StoreError(f"{path} changed while it was read (byte {offset}).", hint="Segments are never edited.")
-        return payload
+    def _payloads(self, places: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """The objects at places, in the order given."""
+        with closing(LineReader()) as reader:
+            for place in places:
+                length = place & (1 << _LENGTH_BITS) - 1
+                offset = place >> _LENGTH_BITS & (1 << _OFFSET_BITS) - 1
+                path = self._paths[place >> _LENGTH_BITS + _OFFSET_BITS]
+                try:
+                    payload = reader.read(path, offset, length)
+                except OSError as error:
+                    raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
+                if payload is None:
+                    problem = f"{path} changed while it was read (byte {offset})."
+                    raise StoreError(problem, hint="Segments are never edited.")
+                yield place, payload
 
-    def _verdict(self, place: int) -> Verdict:
-        payload = self._payload(place)
-        try:
-            return Verdict.model_validate_json(payload)
-        except ValidationError as error:
-            path = self._paths[place >> _LENGTH_BITS + _OFFSET_BITS]
-            problem = f"{path}: record {_id_of(payload)!r}: not a verdict ({error.errors()[0]['msg']})."
-            raise StoreError(problem, hint="It was written by another version of localjudge.") from error
+    def _verdicts(self, places: Iterable[int]) -> Iterator[Verdict]:
+        for place, payload in self._payloads(places):
+            try:
+                yield Verdict.model_validate_json(payload)
+            except ValidationError as error:
+                path = self._paths[place >> _LENGTH_BITS + _OFFSET_BITS]
+                problem = f"{path}: record {_id_of(payload)!r}: not a verdict ({error.errors()[0]['msg']})."
+                raise StoreError(problem, hint="It was written by another version of localjudge.") from error
 
 
 def judgement(verdict: Verdict) -> bytes:

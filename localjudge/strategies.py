@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from localjudge.calibration import Calibration
-from localjudge.decisions import DEFAULT_BAND, Band, Reasons, failure
+from localjudge.decisions import DEFAULT_BAND, Band, Reasons
 from localjudge.engines.base import Completion, Message, Part, Request
 from localjudge.prompts import Defences, Prompts
 from localjudge.records import Record
@@ -70,6 +70,19 @@ class Settings:
     """Whether prompts guard against what a record's text asks of the judge."""
 
 
+class Seen(NamedTuple):
+    """What the reads of one question came to."""
+
+    score: Literal[0, 1] | None
+    applicable: bool | None
+    reason: str = ""
+    p_pass: float | None = None
+    label_mass: float | None = None
+    margin: float | None = None
+    calibrated: bool = False
+    unscored: Unscored | None = None
+
+
 class Case(ABC):
     """One record on its way to a verdict."""
 
@@ -115,22 +128,26 @@ class Case(ABC):
     def read_stage(
         self, completions: Sequence[Completion], name: StageName, indicator: Indicator | None = None
     ) -> Stage:
+        """What `see` says, as a stage."""
+        return Stage(stage=name, **self.see(completions, indicator)._asdict())
+
+    def see(self, completions: Sequence[Completion], indicator: Indicator | None = None) -> Seen:
         """What the reads of one question came to, their log-probabilities averaged; with a calibrated probability where
         there is a calibration for the indicator."""
         for completion in completions:
             if not completion.choice_logprobs:
-                return failure(failure_of(completion) or Unscored.ENGINE_ERROR, name, completion.error)
+                why = failure_of(completion) or Unscored.ENGINE_ERROR
+                return Seen(None, None, completion.error, unscored=why)
         logprobs = mean_logprobs([completion.choice_logprobs for completion in completions])
         read = parse_read(logprobs)
         if isinstance(read, Unscored):
-            return failure(read, name, label_mass=label_mass(logprobs))
+            return Seen(None, None, label_mass=label_mass(logprobs), unscored=read)
         calibration, calibrated = self._settings.calibration, None
         if calibration is not None and indicator is not None:
             calibrated = calibration.probability(self.record.task_type, indicator, read.margin)
         if calibrated is not None:
             read = read._replace(p_pass=calibrated)
-        return Stage(
-            stage=name,
+        return Seen(
             score=read.score,
             applicable=read.applicable if read.score else True,
             p_pass=read.p_pass,
@@ -253,19 +270,8 @@ class ReadCase(Case):
         reads = self.gather_read(indicator, completion)
         if reads is None:
             return []
-        stage = self.read_stage(reads, "read", indicator)
-        self._grades[indicator.id] = Grade(
-            id=indicator.id,
-            indicator=indicator.title,
-            score=stage.score,
-            applicable=stage.applicable,
-            reason=stage.reason,
-            p_pass=stage.p_pass,
-            label_mass=stage.label_mass,
-            margin=stage.margin,
-            calibrated=stage.calibrated,
-            unscored=stage.unscored,
-        )
+        seen = self.see(reads, indicator)
+        self._grades[indicator.id] = Grade(id=indicator.id, indicator=indicator.title, **seen._asdict())
         return []
 
     def verdict(self) -> Verdict | None:
@@ -309,7 +315,7 @@ def second_try(request: Request) -> Request | None:
     """The same request with twice the room, once; None for one that already had it."""
     if request.id.endswith("+"):
         return None
-    return replace(request, id=f"{request.id}+", max_tokens=request.max_tokens * 2)
+    return request._replace(id=f"{request.id}+", max_tokens=request.max_tokens * 2)
 
 
 def failure_of(completion: Completion) -> Unscored | None:

@@ -220,7 +220,14 @@ class Verdict(_Frozen):
 
     @classmethod
     def of(
-        cls, *, id: str, rubric: Rubric, detail: tuple[Grade, ...], usage: Usage, extra: dict[str, Any] | None = None
+        cls,
+        *,
+        id: str,
+        rubric: Rubric,
+        detail: tuple[Grade, ...],
+        usage: Usage,
+        extra: dict[str, Any] | None = None,
+        flags: tuple[Flag, ...] = (),
     ) -> Verdict:
         """Builds a verdict and its totals from grades."""
         scored = [grade for grade in detail if grade.score is not None]
@@ -228,11 +235,12 @@ class Verdict(_Frozen):
             id=id,
             task_type=rubric.task_type,
             rubric=rubric.ref,
-            total_score=sum(grade.score or 0 for grade in scored),
+            total_score=sum([grade.score or 0 for grade in scored]),
             max_score=len(detail),
             scored=len(scored),
-            not_applicable=sum(1 for grade in scored if grade.applicable is False),
+            not_applicable=sum([grade.applicable is False for grade in scored]),
             detail=detail,
+            flags=flags,
             usage=usage,
             extra=extra or {},
         )
@@ -332,7 +340,10 @@ def label_mass(logprobs: tuple[float, ...]) -> float:
 
 def margin_of(logprobs: tuple[float, ...]) -> float:
     """Natural log-odds of passing that a read's log-probabilities hold, whatever mass the labels have together."""
-    met, not_met, not_applicable = (max(value, _LOGPROB_FLOOR) for value in logprobs)
+    return _margin(*[max(value, _LOGPROB_FLOOR) for value in logprobs])
+
+
+def _margin(met: float, not_met: float, not_applicable: float) -> float:
     # From the logs and not from the ratio: a margin of 40 is a ratio of exactly 1.
     passing = max(met, not_applicable) + math.log1p(math.exp(-abs(met - not_applicable)))
     return passing - not_met
@@ -342,14 +353,14 @@ def parse_read(logprobs: tuple[float, ...]) -> Read | Unscored:
     """Reads the log-probabilities of READ_LABELS as the next token; OFF_LABEL when their mass is too small."""
     # Engines report a token they gave no chance as minus infinity; a floor keeps every figure finite.
     floored = [max(value, _LOGPROB_FLOOR) for value in logprobs]
-    met, not_met, not_applicable = (math.exp(value) for value in floored)
+    met, not_met, not_applicable = map(math.exp, floored)
     mass = met + not_met + not_applicable
     if not mass >= MIN_LABEL_MASS:
         return Unscored.OFF_LABEL
     return Read(
         p_pass=(met + not_applicable) / mass,
         label_mass=min(mass, 1.0),
-        margin=margin_of(logprobs),
+        margin=_margin(*floored),
         applicable=not_applicable <= max(met, not_met),
     )
 

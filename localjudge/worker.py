@@ -18,7 +18,7 @@ from localjudge.manifest import Plan, environment, hardware, packages
 from localjudge.offline import go_offline
 from localjudge.records import Record
 from localjudge.recovery import SteadyJudge
-from localjudge.run import observed_of, open_judge
+from localjudge.run import observed_of, open_judge, rare_collections
 from localjudge.store import RunStore
 from localjudge.stored import Stored
 from localjudge.verdicts import Usage
@@ -114,7 +114,8 @@ class Worker:
                 return
             if self._judge is None or self._store is None:
                 self._judge, self._store = self._open()
-            self._do(self._judge, self._store, number, records)
+            with rare_collections():
+                self._do(self._judge, self._store, number, records)
         except LocalJudgeError as error:
             stored = self._store.commit() if self._store and not isinstance(error, StoreError) else ()
             self._tell(News(number, stored=stored, failed=error))

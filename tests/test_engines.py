@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -205,7 +204,7 @@ def test_verdicts_do_not_depend_on_what_shares_the_batch(vllm_engine: Engine) ->
 def test_a_read_gives_the_same_log_probabilities_on_every_engine(
     vllm_engine: Engine, hf_engine: Engine, server_engine: Engine
 ) -> None:
-    reads = [replace(request(f"q{n}", f"第{n}条"), schema=None, choices=READ_LABELS) for n in range(3)]
+    reads = [request(f"q{n}", f"第{n}条")._replace(schema=None, choices=READ_LABELS) for n in range(3)]
     answers = [engine.generate(reads) for engine in (vllm_engine, hf_engine, server_engine)]
     for first, *others in zip(*answers, strict=True):
         assert len(first.choice_logprobs) == len(READ_LABELS)

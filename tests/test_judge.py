@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -217,7 +216,7 @@ def test_an_answer_cut_off_is_asked_again_with_more_room() -> None:
     engine = FakeEngine(lambda r: Completion(r.id, answer(0), "length" if len(engine.seen) == 1 else "stop"))
     (verdict,) = Judge(engine, {"push": SMALL.select(("1.1",))}, EXPLAIN).judge([record()])
     first, second = engine.seen
-    assert second == replace(first, id=second.id, max_tokens=second.max_tokens)
+    assert second == first._replace(id=second.id, max_tokens=second.max_tokens)
     assert second.max_tokens > first.max_tokens
     assert [grade.score for grade in verdict.detail] == [0]
     assert verdict.usage.requests == 2

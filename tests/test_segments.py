@@ -8,6 +8,7 @@ import random
 import resource
 import shutil
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localjudge.segments import SYNC_LINES, Damage, Line, SegmentWriter, read_line, read_segment, seal, unseal
+from localjudge.segments import SYNC_LINES, Damage, Line, LineReader, SegmentWriter, read_segment, seal, unseal
 
 OBJECTS = st.dictionaries(
     st.text(max_size=8), st.recursive(st.none() | st.text() | st.integers(), lambda inner: st.lists(inner, max_size=3))
@@ -99,8 +100,21 @@ def test_a_changed_byte_costs_the_line_it_stands_in_and_no_other(tmp_path: Path)
 def test_a_line_is_read_again_from_its_place(tmp_path: Path) -> None:
     path, payloads = written(tmp_path)
     lines = [entry for entry in read_segment(path) if isinstance(entry, Line)]
-    assert [read_line(path, line.offset, line.length) for line in lines] == payloads
-    assert read_line(path, lines[1].offset + 1, lines[1].length) is None
+    with closing(LineReader()) as reader:
+        assert [reader.read(path, line.offset, line.length) for line in lines] == payloads
+        assert reader.read(path, lines[1].offset + 1, lines[1].length) is None
+
+
+def test_a_reader_goes_from_file_to_file_and_leaves_none_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    (one, first), (two, second) = written(tmp_path), written(tmp_path)
+    assert one != two
+    with closing(LineReader()) as reader:
+        for path, payloads in ((one, first), (two, second), (one, first)):
+            line = next(entry for entry in read_segment(path) if isinstance(entry, Line))
+            assert reader.read(path, line.offset, line.length) == payloads[0]
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_two_writers_of_one_name_have_a_file_each(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ models or verdicts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -48,7 +48,7 @@ class Check(BaseModel, ABC):
     def look(self, record: Record) -> Opinion:
         """What the record shows. A pure function; never raises for any record."""
 
-    @property
+    @cached_property
     def decides(self) -> bool:
         """Whether an opinion of this check may be the grade."""
         return self.confidence == "decides" and not self.witness

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from typing import Annotated, Literal
 
@@ -48,7 +48,16 @@ class Festival(_Frozen):
 
     def near(self, day: date) -> tuple[date, ...]:
         """Its days of the year of `day` and of those beside it, in order."""
-        return tuple(sorted(found for year in (day.year - 1, day.year, day.year + 1) for found in self.dates(year)))
+        found = self._near.get(day.year)
+        if found is None:
+            years = (day.year - 1, day.year, day.year + 1)
+            found = self._near[day.year] = tuple(sorted(date for year in years for date in self.dates(year)))
+        return found
+
+    @cached_property
+    def _near(self) -> dict[int, tuple[date, ...]]:
+        # By year: to hash a festival takes longer than all else that is asked of it.
+        return {}
 
 
 class Almanac(_Frozen):

@@ -30,8 +30,8 @@ class FestivalGreeting(Check):
     def look(self, record: Record) -> Opinion:
         """Violated for a greeting out of time; not applicable where nothing of this calendar is greeted."""
         text = text_of(record.message)
-        found, generic = greetings(text, record)
-        found = [greeting for greeting in found if self._mine(greeting.festivals)]
+        greeted, generic = greetings(text, record)
+        found = [greeting for greeting in greeted if self._mine(greeting.festivals)]
         if not found:
             return self.unknown("祝的是哪个节不能确定", text.span(*generic)) if generic else self.not_applicable()
         if record.send_time is None:

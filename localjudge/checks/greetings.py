@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from localjudge.checks.calendar import Festival, almanac
-from localjudge.checks.text import CLAUSE_END, Text, quote_at
+from localjudge.checks.text import CLAUSE_END, Quote, Text, quote_at
 from localjudge.records import Record
 
 _WISH = (
@@ -78,18 +78,26 @@ class Greeting(NamedTuple):
     standing: Literal["greeting", "doubtful"]
 
 
-def greetings(text: Text, record: Record) -> tuple[list[Greeting], tuple[int, int] | None]:
+def greetings(text: Text, record: Record) -> tuple[tuple[Greeting, ...], tuple[int, int] | None]:
     """The greetings of a message, in order, and where it greets or may greet without naming a festival."""
+    found = _greeted(text, tuple(text.quotes(record))) if _names_festival(text) else ()
+    generic = None if found else _FESTIVE.search(text.folded)
+    return found, generic.span() if generic else None
+
+
+# Both are remembered for the second calendar, which asks the same.
+@lru_cache(maxsize=8)
+def _names_festival(text: Text) -> bool:
+    return _patterns().name.search(text.folded) is not None
+
+
+@lru_cache(maxsize=8)
+def _greeted(text: Text, quotes: tuple[Quote, ...]) -> tuple[Greeting, ...]:
     patterns = _patterns()
     found: list[Greeting] = []
-    named = _named(text.folded)
-    generic = _FESTIVE.search(text.folded)
-    if not named:
-        return [], generic.span() if generic else None
-    quotes = text.quotes(record)
     wishing = _WISHING.search(text.folded) is not None
     reached = 0
-    for match in named:
+    for match in patterns.name.finditer(text.folded):
         if match.start() < reached:
             continue
         group, end, standing = _read(text, match, patterns, wishing=wishing)
@@ -101,7 +109,7 @@ def greetings(text: Text, record: Record) -> tuple[list[Greeting], tuple[int, in
         reached = end
         for festivals in group:
             found.append(Greeting(match.start(), end, festivals, "doubtful" if quote else standing))
-    return found, generic.span() if generic and not found else None
+    return tuple(found)
 
 
 class _Patterns(NamedTuple):
@@ -109,11 +117,6 @@ class _Patterns(NamedTuple):
     more: re.Pattern[str]
     owners: dict[str, tuple[Festival, ...]]
     whole: frozenset[str]
-
-
-@lru_cache(maxsize=8)
-def _named(folded: str) -> tuple[re.Match[str], ...]:
-    return tuple(_patterns().name.finditer(folded))
 
 
 @lru_cache(maxsize=1)

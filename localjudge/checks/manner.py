@@ -16,12 +16,13 @@ from localjudge.checks.text import text_of
 from localjudge.records import Record
 
 _SENTENCE = re.compile(r"[^。！？!?\n；;…]+")
+# Branches that all begin with a letter, what looks behind standing behind it, are searched by first letters.
 _QUESTION = re.compile(
-    r"[?？]|[吗么呢](?=[\s，。！~～]|$)|要不要|好不好|行不行|能不能|可不可以|想不想|有没有|是不是|几点|哪[个种天款些]"
+    r"\?|？|吗(?=[\s，。！~～]|$)|么(?=[\s，。！~～]|$)|呢(?=[\s，。！~～]|$)|要不要|好不好|行不行|能不能|可不可以|想不想|有没有|是不是|几点|哪[个种天款些]"
 )
 _INVITATION = re.compile(
-    r"告诉我|跟我说|和我说|(?<!不用)(?<!不必)回[复我]|发(?:给)?我|说说|聊聊|聊一聊|联系我|找我|留言|等你|等您|来[^，。！？,.!?\n]{0,6}[吧试看坐玩逛]|试试|一起|欢迎|约"
-    r"|随时|期待|\b(?:tell me|let me know|reply)\b"
+    r"告诉我|跟我说|和我说|回(?<!不用回)(?<!不必回)[复我]|发(?:给)?我|说说|聊聊|聊一聊|联系我|找我|留言|等你|等您|来[^，。！？,.!?\n]{0,6}[吧试看坐玩逛]|试试|一起|欢迎|约"
+    r"|随时|期待|tell me\b(?<!\wtell me)|let me know\b(?<!\wlet me know)|reply\b(?<!\wreply)"
 )
 _ADDRESSES = [
     "亲(?:们|爱的|亲)?(?![人情戚自切密子属近身手眼口测历临笔和热友家朋民善])",
@@ -48,10 +49,11 @@ class Length(Check):
         message = record.message.strip()
         if len(message) > self.max_characters:
             return self.violated(f"共{len(message)}字，超过{self.max_characters}字")
-        sentences = list(_SENTENCE.finditer(record.message))
-        longest = max(sentences, key=lambda match: match.end() - match.start(), default=None)
-        if longest is not None and len(longest[0].strip()) > self.max_sentence:
-            return self.violated(f"有一句{len(longest[0].strip())}字，超过{self.max_sentence}字", longest.span())
+        if len(message) > self.max_sentence:
+            sentences = list(_SENTENCE.finditer(record.message))
+            longest = max(sentences, key=lambda match: match.end() - match.start(), default=None)
+            if longest is not None and len(longest[0].strip()) > self.max_sentence:
+                return self.violated(f"有一句{len(longest[0].strip())}字，超过{self.max_sentence}字", longest.span())
         return self.clear(f"共{len(message)}字")
 
 

@@ -70,7 +70,11 @@ def names_of(profile: dict[str, Any] | str) -> list[str]:
 
 
 def _first(profile: dict[str, Any], keys: tuple[str, ...]) -> Any:
-    return next((profile[key] for key in keys if profile.get(key) not in (None, "")), None)
+    for key in keys:
+        value = profile.get(key)
+        if value is not None and value != "":
+            return value
+    return None
 
 
 @lru_cache(maxsize=1024)

@@ -60,8 +60,9 @@ def hits(text: Text, record: Record, lexicon: Lexicon, persona: Persona) -> Iter
         return
     reading = _Reading(text, lexicon)
     quotes = text.quotes(record)
-    silent = {place for match in _ADDRESS.finditer(text.folded) for place in range(*match.span())}
-    silent |= _names(text, record, [match[0] for match in matches])
+    silent = _names(text, record, [match[0] for match in matches])
+    if "/" in text.folded or "www." in text.folded:
+        silent |= {place for match in _ADDRESS.finditer(text.folded) for place in range(*match.span())}
     for match in matches:
         start, end = match.span()
         quote = quote_at(quotes, start, end)

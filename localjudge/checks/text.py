@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -37,7 +37,9 @@ _REPORTING = re.compile(
     r"(?:(?<![给跟对向帮为替])[你您他她们]|用户|客户|顾客|人|孩子|妈|爸|老公|老婆)[^，。！？；,!?;\n“”\"]{0,8}"
     r"(?:说|讲|问|写|叫|喊|念叨|提到|提过|留言|回复|发来?|念|唱|聊到)[^，。！？；,!?;\n“”\"]{0,4}$"
 )
-_EMOJI = re.compile("[\U0001f000-\U0001faff☀-➿⌚⌛⏩-⏺⬀-⯿️]|\\[[一-鿿]{1,4}\\]")
+_QUOTING = re.compile("[《〈“「『‘\"']")
+_EMOJI = re.compile("[\U0001f000-\U0001faff☀-➿⌚⌛⏩-⏺⬀-⯿️]")
+_NAMED_EMOJI = re.compile(r"\[[一-鿿]{1,4}\]")
 _COMPARED = 50
 """Quotations that are looked for in the history; a message with more of them is no message."""
 CLAUSE_END = "，。！？；：、…,.!?;:\n"
@@ -89,6 +91,8 @@ class Text:
     def quotes(self, record: Record) -> list[Quote]:
         """The quotations. Words that stand in the user's part of the history are reported, whoever said so."""
         found: list[Quote] = []
+        if not _QUOTING.search(self.visible):
+            return found
         for match in _QUOTE.finditer(self.visible):
             kind: QuoteKind = "own"
             if match["title"]:
@@ -115,7 +119,8 @@ class Text:
     @property
     def has_emoji(self) -> bool:
         """Pictures, and bracketed names of them such as [微笑]."""
-        return _EMOJI.search(self.visible) is not None
+        named = "[" in self.visible and _NAMED_EMOJI.search(self.visible) is not None
+        return named or _EMOJI.search(self.visible) is not None
 
 
 @lru_cache(maxsize=8)
@@ -124,7 +129,7 @@ def text_of(message: str) -> Text:
     return Text(message)
 
 
-def quote_at(quotes: list[Quote], start: int, end: int) -> Quote | None:
+def quote_at(quotes: Sequence[Quote], start: int, end: int) -> Quote | None:
     """The quotation that holds a stretch, if one does; `quotes` in order, none in another."""
     after = bisect_right(quotes, start, key=lambda quote: quote.start)
     return quotes[after - 1] if after and end <= quotes[after - 1].end else None

@@ -16,6 +16,7 @@ from localjudge.records import Record
 
 _SLANG_FROM = 45
 """The age from which pictures, too, may be out of place: the model says."""
+_ANYBODY = Persona()
 
 
 class ForbiddenWords(Check):
@@ -33,9 +34,9 @@ class ForbiddenWords(Check):
 
     def look(self, record: Record) -> Opinion:
         """Violated for a word that counts; unknown for one that might; met where there is neither."""
-        persona = persona_of(record.agent_profile)
-        if persona == (None, None) and not record.agent_profile:
+        if not record.agent_profile:
             return self.not_applicable()
+        persona = persona_of(record.agent_profile)
         text = text_of(record.message)
         doubt: Hit | None = None
         for hit in hits(text, record, self._lexicon, persona):
@@ -75,7 +76,7 @@ class OutdatedWords(Check):
         """Violated for an outdated word; met without one."""
         text = text_of(record.message)
         lexicon = _outdated(self.words) if self.words else packaged_lexicon("outdated_words")
-        for hit in hits(text, record, lexicon, Persona()):
+        for hit in hits(text, record, lexicon, _ANYBODY):
             if hit.standing == "word":
                 return self.violated(f"“{text.shown(hit.start, hit.end)}”：过时的事物或说法", text.span(*hit[:2]))
         return self.clear("没有过时的词")

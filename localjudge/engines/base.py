@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "too_long", "error"]
@@ -34,8 +34,7 @@ class Message:
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One question to the model, decoded greedily."""
 
     id: str
@@ -55,8 +54,7 @@ class Request:
     unconstrained, over the whole vocabulary. First tokens must differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """What came back for one request. Never raises for one bad request: `finish_reason` says what happened."""
 
     request_id: str

@@ -8,14 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from localjudge.engines.base import Completion, Engine, EngineInfo, FinishReason, Message, Request
 from localjudge.engines.encode import ChatEncoder
 from localjudge.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """One generation over token ids."""
 
     id: str
@@ -29,8 +29,7 @@ class TokenRequest:
     """If given, one token is generated and the log-probabilities of these ids are returned."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCompletion:
+class TokenCompletion(NamedTuple):
     """What one generation gave. `tokens` end before any stop token."""
 
     request_id: str

@@ -53,9 +53,9 @@ class ChatEncoder:
         self._folder = model_folder
         raw = _read_json(model_folder / "tokenizer.json")
         self._settings = _read_json(model_folder / "tokenizer_config.json")
-        self._full = Tokenizer.from_str(json.dumps(raw))
+        self._full = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
         added = [token["content"] for token in raw.get("added_tokens", [])]
-        self._plain = Tokenizer.from_str(json.dumps(raw | {"added_tokens": [], "post_processor": None}))
+        self._plain = _without_added_tokens(self._full)
         # A vocabulary built from a GGUF file also lists the control tokens as ordinary words, so their ids are known
         # by name and not by range.
         known = (self._full.token_to_id(token) for token in added)
@@ -198,6 +198,15 @@ class ChatEncoder:
             )
         except (TemplateError, SecurityError) as error:
             raise ConfigError(f"{self._folder.name}: its chat template failed ({error}).") from error
+
+
+def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """A tokenizer over the same vocabulary, which both then share: read twice, it takes twice the time and memory."""
+    plain = Tokenizer(tokenizer.model)
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        if getattr(tokenizer, part) is not None:
+            setattr(plain, part, getattr(tokenizer, part))
+    return plain
 
 
 def _raise_template_error(message: str) -> Iterator[str]:
