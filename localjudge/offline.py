@@ -22,8 +22,6 @@ ENVIRONMENT = {
     "VLLM_DO_NOT_TRACK": "1",
     "DO_NOT_TRACK": "1",
     "VLLM_PLUGINS": "",
-    # uvloop's file ring: through it the kernel can be asked for anything, and no trace of system calls would show what.
-    "UV_USE_IO_URING": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     # vLLM fails a request whose automaton takes over 5 s to build; a joint answer's takes longer on a slow core.
     "VLLM_REGEX_COMPILATION_TIMEOUT_S": "300",
