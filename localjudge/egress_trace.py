@@ -10,10 +10,15 @@ from typing import Any
 
 from localjudge.egress import is_local, target
 
-STRACE = ("strace", "--seccomp-bpf", "-f", "-qq", "-s", "0", "-e", "signal=none", "-e", "trace=network,io_uring_setup")
-"""No payload is written (`-s 0`), and only the calls that are asked for stop the process."""
+STRACE = (
+    *("strace", "--seccomp-bpf", "-f", "-qq", "-s", "0", "-e", "signal=none", "-e", "trace=network,io_uring_setup"),
+    *("-e", "inject=io_uring_setup:error=ENOSYS"),
+)
+"""No payload is written (`-s 0`), and only the calls that are asked for stop the process. It is told that the kernel
+has no io_uring, as old ones have none, and makes calls instead: through a ring it could connect unseen."""
 
 _CALL = re.compile(r"^(?:\[pid +)?(?:\d+\]? +)?(connect|sendto|sendmsg|sendmmsg|io_uring_setup)\(")
+_REFUSED = "(INJECTED)"
 _FAMILY = re.compile(r"sa_family=(AF_\w+)")
 _INET = re.compile(r'sin_port=htons\((\d+)\), sin_addr=inet_addr\("([^"]+)"\)')
 _INET6 = re.compile(r'sin6_port=htons\((\d+)\).*?inet_pton\(AF_INET6, "([^"]+)"')
@@ -31,7 +36,7 @@ class Sightings:
     outside: dict[str, int]
     """Target -> calls with any other address."""
     blind: int
-    """io_uring rings: what goes through them is not in the trace."""
+    """io_uring rings that were not refused: what goes through them is not in the trace."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -47,7 +52,7 @@ def read_trace(lines: Iterable[str]) -> Sightings:
         if call is None:
             continue
         if call[1] == "io_uring_setup":
-            blind += 1
+            blind += _REFUSED not in line
             continue
         for family in _FAMILY.finditer(line):
             if family[1] in _WITHIN_THE_KERNEL:

@@ -205,6 +205,7 @@ TRACE = """\
 101 connect(7, {sa_family=AF_VSOCK, svm_cid=VMADDR_CID_HOST, svm_port=0x5}, 16) = 0
 101 bind(8, {sa_family=AF_INET, sin_port=htons(0), sin_addr=inet_addr("0.0.0.0")}, 16) = 0
 103 io_uring_setup(8, {flags=0}) = 9
+103 io_uring_setup(256, 0x7ffd5e2a3f50) = -1 ENOSYS (Function not implemented) (INJECTED)
 """
 
 
