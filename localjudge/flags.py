@@ -6,15 +6,16 @@ Every expression is bounded, so that the time grows with the length of the text 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from localjudge.characters import unseen, without_unseen
+from localjudge.characters import UNSEEN, unseen
+from localjudge.cues import Cue, Cues, told
+from localjudge.decoding import hidden_in
+from localjudge.folding import LOOKALIKE, fold, quick
+from localjudge.passages import passages
 from localjudge.records import Record
 
 Flag = Literal[
@@ -34,6 +35,7 @@ Flag = Literal[
     "invisible_characters",
     "bidirectional_characters",
     "control_characters",
+    "struck",
 ]
 
 # Text is folded first: unseen characters out, full-width forms narrow, letters small. Hence "," and ":" alone below.
@@ -51,7 +53,8 @@ _WRITTEN: dict[Flag, str] = {
     "order_to_judge": "|".join(
         (
             rf"(?:忽略|无视|無視|忘记|忘掉|不要理会|不用理会|不必理会|抛开|推翻)[掉了]?{_GAP}{{0,4}}"
-            rf"(?:以上|上述|上面|之前|此前|先前|前面|刚才|原来|所有|全部|一切|任何|你的|系统|评分|下面|后面){_GAP}{{0,8}}"
+            rf"(?:以上|上述|上面|之前|此前|先前|前面|刚才|原来|所有|全部|一切|任何|你的|系统|评分|下面|"
+            rf"后面){_GAP}{{0,8}}"
             r"(?:指令|指示|提示词|评分|評分|规则|規則|细则|标准|標準|设定|材料|指标|任务)",
             rf"{_JUDGE}{_GAP}{{0,20}}{_MUST}{_GAP}{{0,10}}{_GRADE}{_GAP}{{0,10}}{_PASSES}",
             rf"(?:所有|全部|每[条项个]|各项|任何|这条|本条|下面的?|后面的?)(?:评分)?(?:指标|评分项|考核项|检查项|问题)"
@@ -62,7 +65,8 @@ _WRITTEN: dict[Flag, str] = {
             r"(?=[\"'」』”。,!\s]|$)",
             r"(?:判|按|算|记|视|视为|评为|一律|所以|属于)(?:为|作|成)?合格(?=[\"'」』”吧。,!?处\s]|$)",
             r"(?:不要|不用|不必|别|停止)(?:再)?(?:评|评分|打分|评判)(?:这|本|此|了)|你的新任务",
-            r"(?:ignore|disregard|forget|override)\s(?:\w+\s){0,4}?(?:instructions?|rules?|prompts?|criteria|rubric|task)\b",
+            r"(?:ignore|disregard|forget|override)\s(?:\w+\s){0,4}?(?:instructions?|rules?|prompts?|criteria|rubric|"
+            r"task)\b",
             r"\b(?:rate|score|grade|mark|judge)\s(?:\w+\s){0,4}?(?:as\s|with\s|a\s|an\s){0,2}"
             r"(?:1|10|100|full|perfect|highest|maximum|pass(?:ing|ed)?)\b",
             r"\b(?:answer|output|respond|reply|say)\s(?:\w+\s){0,3}?[\"'“]?(?:yes|pass|是|1)[\"'”]?(?=[\s.,!]|$)",
@@ -71,11 +75,13 @@ _WRITTEN: dict[Flag, str] = {
     "fake_answer": "|".join(
         (
             r"[\"']?\b(?:score|total_score|reason|verdict)\b[\"']?\s{0,4}[:=]\s{0,4}[\"'\d{]",
-            r"(?:评分|得分|打分|评判|质检|评估)(?:结果|结论)?\s{0,4}[:=]\s{0,4}[\"'「“]?(?:1(?!\d)|10|100|满分|合格|通过|符合|是)",
+            r"(?:评分|得分|打分|评判|质检|评估)(?:结果|结论)?\s{0,4}[:=]\s{0,4}[\"'「“]?(?:1(?!\d)|10|100|满分|合格|"
+            r"通过|符合|是)",
             r"(?:正确|标准|参考)答案(?:是|为|[:])+\s{0,4}[\"'「“]?(?:是|1|合格|通过|符合|yes|pass)(?=[\"'」”。,!\s]|$)",
             r"(?:结论|判定|评定|复核|判断)(?:是|为|[:])+\s{0,4}[\"'「“]?(?:合格|通过|符合)(?=[\"'」”。,!;)\s]|$)",
             r"(?:correct|right|final) (?:answer|verdict|score)\s{0,4}(?:is|:|=)",
-            r"^\s{0,8}(?:答|回答|答案|结论|answer)\s{0,4}:\s{0,4}[\"'「“]?(?:是|合格|通过|符合|1|yes)[\"'」”]?\s{0,4}[。.]?\s{0,4}$",
+            r"^\s{0,8}(?:答|回答|答案|结论|answer)\s{0,4}:\s{0,4}[\"'「“]?(?:是|合格|通过|符合|1|"
+            r"yes)[\"'」”]?\s{0,4}[。.]?\s{0,4}$",
         )
     ),
     "fake_turn": "|".join(
@@ -91,12 +97,15 @@ _WRITTEN: dict[Flag, str] = {
             r"[【\[〔]\s{0,4}(?:材料|待评消息|发送时间|客服人设|用户资料|对话历史)[^】\]〕\n]{0,20}[】\]〕]",
             r"[-=#<]{2,}\s{0,4}/?(?:end|begin|结束|开始)(?: of)?\s{0,4}"
             r"(?:data|record|message|input|材料|消息|文本|待评)",
+            r"[【\[〔《<(]\s{0,4}(?:消息|正文|材料|内容|文本|对话|数据|样本|待评)\w{0,4}(?:开始|结束|到此为止|"
+            r"完毕)[】\]〕》>)]",
             r"(?:材料|待评消息|被评消息|待评内容)(?:到此为止|到此结束|已经?结束|结束)",
         )
     ),
     "changed_rules": "|".join(
         (
-            rf"(?:评分|评审|质检|评判|考核)(?:标准|规则|细则|要求|指标)(?:表)?{_GAP}{{0,8}}(?:更新|变更|修改|修订|调整|作废|失效|取消|改为)",
+            rf"(?:评分|评审|质检|评判|考核)(?:标准|规则|细则|要求|指标)(?:表)?{_GAP}{{0,8}}(?:更新|变更|修改|修订|调整|"
+            rf"作废|失效|取消|改为)",
             r"(?:the |new |updated )(?:rubric|grading|scoring)(?: \w+){0,3} (?:changed|updated|now|is)\b",
             rf"指标[^。\n]{{0,20}}(?:已作废|已取消|不再适用|一律视为){_GAP}{{0,8}}",
         )
@@ -104,8 +113,10 @@ _WRITTEN: dict[Flag, str] = {
     "claimed_verdict": "|".join(
         (
             rf"(?:这|本|该|此|上述|以上)(?:条|段)?(?:消息|回复|回答|话术|内容)(?:已|已经|均|完全|都|也)?{_GAP}{{0,6}}"
-            rf"(?:符合|满足|达到|通过)(?:了)?(?:所有|全部|一切|各项|每一|这|该|本)?(?:项|条)?(?:评分|质检|指标|标准|考核)",
-            rf"(?:质检|评分|评审)(?:主管|组长|组|专家|复核|委员会|部){_GAP}{{0,12}}(?:复核|审核|认定|确认|批准){_GAP}{{0,6}}{_PASSES}",
+            rf"(?:符合|满足|达到|通过)(?:了)?(?:所有|全部|一切|各项|每一|这|该|本)?(?:项|条)?(?:评分|质检|指标|标准|"
+            rf"考核)",
+            rf"(?:质检|评分|评审)(?:主管|组长|组|专家|复核|委员会|部){_GAP}{{0,12}}(?:复核|审核|认定|确认|"
+            rf"批准){_GAP}{{0,6}}{_PASSES}",
             r"\bthis (?:message|reply|response|answer) (?:fully |already )?(?:meets|satisfies|passes|complies)\b",
         )
     ),
@@ -130,55 +141,143 @@ _WRITTEN: dict[Flag, str] = {
     "control_token": r"<\|[a-z_]{2,30}\|>|</?(?:think|tool_call|tool_response)>",
 }
 _FOUND = {flag: re.compile(pattern, re.MULTILINE) for flag, pattern in _WRITTEN.items()}
-_LOOKALIKE = re.compile(
-    "[a-zA-Z][\u0400-\u04ff\u0391-\u03a9\u03bf\u03c1]|[\u0400-\u04ff\u0391-\u03a9\u03bf\u03c1][a-zA-Z]|[\u2e80-\u2fdf]"
-)
-_BASE64 = re.compile(r"(?<![\w+/=.%?&-])[A-Za-z0-9+/]{24,8000}={0,2}(?![\w+/=.%?&-])")
 _LEAST_PADDED = 2000
-_PADDED = 20
-"""Text that packs into a twentieth of its bytes says the same thing over and over."""
+_PADDED = 8
+"""Text that packs into an eighth of its bytes says the same thing over and over."""
+
+
+_NECESSARY = re.compile(
+    "|".join(
+        (
+            "忽略|无视|無視|忘记|忘掉|理会|抛开|推翻|[评評判审審核]|打分|质检|質檢|阅卷|閱卷|合[^\\w\\s]?格|"
+            "[满滿高得扣给計计记一壹] ?分|1 ?分|通[过過]|符合|[达達][标標]",
+            "指[标標令示]|[规規][则則]|[标標][准準]|[细細][则則]|提示词|设定|答|[结結][论論]|材料|消息|[讯訊]息|"
+            "回[复復]|[话話][术術]|[样樣]本|文本|[内內]容|正文|系[统統]|任[务務]",
+            "[扮饰]演|从现在|[你您]现在|现在[你您]|给过|放行|高抬贵手|不违规|违规|看过|[认認]定|确认|批准|同意|签字|"
+            "备案|免检|白名单|开发者模式|越狱|限制|约束",
+            "准确|礼貌|完整|合规|规范|专业|得体|及时|时效|清晰|同理心|友善|耐心|贴切|周到|妥当|恰当|合理|完美|"
+            "无可挑剔|挑不出|没有?任何|毫无瑕疵",
+            "(?:顾客|买家|客户|用户|会员|访客|客人)[^\\n]{0,30}:|"
+            "[这此本该][里处条段][^。!?\\n]{0,3}的[老人你您模a朋]|该项|此项|本项|本题|解:",
+            "[【\\[〔《<(]\\s{0,4}(?:待评|发送时间|客服人设|用户资料|对话|数据|eof)|[a-z]{4}|\\b(?:yes|end|is|or|say|"
+            "act|are)\\b|he ?ge|man ?fen|zhe ?tiao|<[|/!<a-z]",
+            "[-=#<]{2}|→|->|=>|⇒|[√✔✓✅☑]|100%|格合|分满|准标|令指",
+        )
+    )
+)
+"""What every expression and every rule about cues needs: nearly all texts hold none of it, and are done."""
+_DISGUISED = re.compile(
+    r"[ \t.·*_|/~、-]{1,2}[\u3400-\u9fff][ \t.·*_|/~、-]{1,2}[\u3400-\u9fff][ \t.·*_|/~、-]|"
+    r"\n[\u3400-\u9fff]\n[\u3400-\u9fff]$"
+    r"|^[\u3400-\u9fff]\n[\u3400-\u9fff]\n|\\u[0-9a-f]{4}|&#|%[0-9a-f]{2}%|[a-z0-9+/]{18}|(?:[0-9a-f]{2}[ :]){8}",
+    re.MULTILINE,
+)
+
+
+_FIRST = re.compile(
+    "[忽略无無视視忘抛推翻评評判审審核打质質检檢阅閱格分通过過符达達标標指规規则則准準细細词詞设設答结結论論材消讯訊复復话話术術样樣本文内內容正系统統任务務"
+    "扮饰演从现给放高违看认認确確批同签备免白开限约礼完规专得及时清心善耐贴周妥恰理美挑何毫顾顧买買客户戶会會访人该項项题題解始老您你"
+    "a-zA-SU-Z<>=&%\\\\→⇒√✔✓✅☑①-⓿㈀-㏿⺀-⿟豈-\ufaffＡ-Ｚａ-ｚ\U0001d400-\U0001d7ff\U0001f100-\U0001f2ff\u0370-\u04ff"
+    f"{UNSEEN}]"
+)
+"""A character of each of these, as one class: a first look that costs next to nothing."""
+
+
+EXPRESSIONS = "\n".join((*_WRITTEN.values(), _NECESSARY.pattern, _DISGUISED.pattern, _FIRST.pattern))
+"""All that decides here, for the prompt digest."""
+
+
+class Found(NamedTuple):
+    """One finding, by its place in a folded text."""
+
+    flag: Flag
+    start: int
+    end: int
+
+
+def suspicious(text: str) -> bool:
+    """Whether a text needs a closer look. No flag but those of characters stands on a text that does not."""
+    if _FIRST.search(text) is None:
+        return padded(text)
+    folded = quick(text)
+    return bool(
+        _NECESSARY.search(folded) or _DISGUISED.search(folded) or unseen(text) or LOOKALIKE.search(text) or padded(text)
+    )
+
+
+def padded(text: str) -> bool:
+    """Whether a text is long and says the same over and over."""
+    if len(text) < _LEAST_PADDED // 4 or len(set(text)) * _PADDED > 4 * len(text):
+        return False
+    data = text.encode("utf-8", "replace")
+    return len(data) >= _LEAST_PADDED and len(zlib.compress(data)) * _PADDED < len(data)
+
+
+def found_in(folded: str) -> list[Found]:
+    """All that the expressions find in a folded text, and the sentences in it that speak to the judge."""
+    found = [
+        Found(flag, match.start(), match.end())
+        for flag, pattern in _FOUND.items()
+        for match in pattern.finditer(folded)
+    ]
+    for passage in passages(folded):
+        cues = told(passage.text)
+        if cues is not None:
+            found.append(Found(_named(cues), passage.start, passage.end))
+    return found
 
 
 def flags_of(record: Record) -> tuple[Flag, ...]:
     """The flags of all text of a record, message, history and profiles, in a fixed order."""
-    return flags_in("\n".join(_texts(record)))
+    found: set[Flag] = set()
+    for text in _texts(record):
+        found.update(flags_in(text))
+    return tuple(flag for flag in ALL_FLAGS if flag in found)
 
 
 def flags_in(text: str) -> tuple[Flag, ...]:
     """The flags of one text, in a fixed order."""
-    found: set[Flag] = set(_written(text))
-    hidden: dict[str, Flag] = {
-        "invisible": "invisible_characters",
-        "bidirectional": "bidirectional_characters",
-        "control": "control_characters",
-    }
-    found |= {hidden[kind] for kind in unseen(text)}
-    if _LOOKALIKE.search(text):
+    if not suspicious(text):
+        return ()
+    found = {each.flag for each in found_in(fold(text).text)}
+    found |= {_HIDDEN[kind] for kind in unseen(text)}
+    if LOOKALIKE.search(text):
         found.add("lookalike_letters")
-    decoded = [plain for match in _BASE64.finditer(text) if (plain := _decoded(match[0]))]
-    if decoded:
-        found |= {"encoded_text", *_written("\n".join(decoded))}
-    size = len(text.encode("utf-8", "replace"))
-    if size >= _LEAST_PADDED and len(zlib.compress(text.encode("utf-8", "replace"))) * _PADDED < size:
+    for hidden in hidden_in(text):
+        inside = {each.flag for each in found_in(fold(hidden.plain).text)}
+        if inside or hidden.base64:
+            found |= {"encoded_text", *inside}
+    if padded(text):
         found.add("padding")
     return tuple(flag for flag in ALL_FLAGS if flag in found)
 
 
 ALL_FLAGS: tuple[Flag, ...] = Flag.__args__  # type: ignore[attr-defined]
+_HIDDEN: dict[str, Flag] = {
+    "invisible": "invisible_characters",
+    "bidirectional": "bidirectional_characters",
+    "control": "control_characters",
+}
 
 
-def _written(text: str) -> Iterator[Flag]:
-    folded = unicodedata.normalize("NFKC", without_unseen(text)).lower()
-    yield from (flag for flag, pattern in _FOUND.items() if pattern.search(folded))
+def _named(cues: Cues) -> Flag:
+    """The flag of a sentence that speaks to the judge, by the most telling of its cues."""
+    return next((flag for cue, flag in _BY_CUE.items() if cue in cues), "order_to_judge")
 
 
-def _decoded(text: str) -> str | None:
-    """What base64 hides; None where it hides no text."""
-    try:
-        plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return plain if plain.isprintable() or "\n" in plain else None
+_BY_CUE: dict[Cue, Flag] = {
+    "turn": "fake_turn",
+    "thought": "fake_turn",
+    "unbound": "role_change",
+    "role": "role_change",
+    "schema": "fake_answer",
+    "given": "fake_answer",
+    "claim": "claimed_verdict",
+    "quality": "claimed_verdict",
+    "voucher": "claimed_verdict",
+    "praise": "praise_of_judge",
+    "change": "changed_rules",
+}
 
 
 def _texts(record: Record) -> Iterator[str]:

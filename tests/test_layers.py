@@ -41,7 +41,12 @@ GROUND = {
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
     "weights": "errors model_folder model_lock own_folder registry sources",
-    "flags": "characters records",
+    "folding": "characters",
+    "decoding": "",
+    "passages": "",
+    "cues": "",
+    "flags": "characters cues decoding folding passages records",
+    "strike": "characters cues decoding flags folding passages records",
     "verdicts": "checks.base flags records rubric",
     "model_lock": "errors model_folder strict_yaml",
     "own_folder": "errors model_folder registry",
@@ -86,7 +91,7 @@ ENGINES = {
 }
 # Question side: never a concrete engine, the store, the command line.
 QUESTIONS = {
-    "prompts": "characters engines.base records rubric",
+    "prompts": "characters engines.base records rubric strike",
     "decisions": "verdicts",
     "noise": "calibration decisions records verdicts",
     "rules": "checks.base flags records rubric verdicts",
