@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from localjudge.characters import UNSEEN, unseen
-from localjudge.cues import Cue, Cues, told
+from localjudge.cues import NECESSARY, Cue, Cues, told
 from localjudge.decoding import hidden_in
 from localjudge.folding import LOOKALIKE, fold, quick
 from localjudge.passages import passages
@@ -55,7 +55,7 @@ _WRITTEN: dict[Flag, str] = {
             rf"(?:忽略|无视|無視|忘记|忘掉|不要理会|不用理会|不必理会|抛开|推翻)[掉了]?{_GAP}{{0,4}}"
             rf"(?:以上|上述|上面|之前|此前|先前|前面|刚才|原来|所有|全部|一切|任何|你的|系统|评分|下面|"
             rf"后面){_GAP}{{0,8}}"
-            r"(?:指令|指示|提示词|评分|評分|规则|規則|细则|标准|標準|设定|材料|指标|任务)",
+            r"(?:指令|指示|提示词|评分|評分|规则|規則|细则|标准|標準|准则|设定|材料|指标|任务)",
             rf"{_JUDGE}{_GAP}{{0,20}}{_MUST}{_GAP}{{0,10}}{_GRADE}{_GAP}{{0,10}}{_PASSES}",
             rf"(?:所有|全部|每[条项个]|各项|任何|这条|本条|下面的?|后面的?)(?:评分)?(?:指标|评分项|考核项|检查项|问题)"
             rf"{_GAP}{{0,12}}{_PASSES}",
@@ -99,6 +99,8 @@ _WRITTEN: dict[Flag, str] = {
             r"(?:data|record|message|input|材料|消息|文本|待评)",
             r"[【\[〔《<(]\s{0,4}(?:消息|正文|材料|内容|文本|对话|数据|样本|待评)\w{0,4}(?:开始|结束|到此为止|"
             r"完毕)[】\]〕》>)]",
+            r"</(?:message|content|document|input|record|response|reply|conversation|user_input|submission|sample)>"
+            r"|[\[<]\s?(?:eof|end of \w{2,12})\s?[\]>]",
             r"(?:材料|待评消息|被评消息|待评内容)(?:到此为止|到此结束|已经?结束|结束)",
         )
     ),
@@ -146,26 +148,6 @@ _PADDED = 8
 """Text that packs into an eighth of its bytes says the same thing over and over."""
 
 
-_NECESSARY = re.compile(
-    "|".join(
-        (
-            "忽略|无视|無視|忘记|忘掉|理会|抛开|推翻|[评評判审審核]|打分|质检|質檢|阅卷|閱卷|合[^\\w\\s]?格|"
-            "[满滿高得扣给計计记一壹] ?分|1 ?分|通[过過]|符合|[达達][标標]",
-            "指[标標令示]|[规規][则則]|[标標][准準]|[细細][则則]|提示词|设定|答|[结結][论論]|材料|消息|[讯訊]息|"
-            "回[复復]|[话話][术術]|[样樣]本|文本|[内內]容|正文|系[统統]|任[务務]",
-            "[扮饰]演|从现在|[你您]现在|现在[你您]|给过|放行|高抬贵手|不违规|违规|看过|[认認]定|确认|批准|同意|签字|"
-            "备案|免检|白名单|开发者模式|越狱|限制|约束",
-            "准确|礼貌|完整|合规|规范|专业|得体|及时|时效|清晰|同理心|友善|耐心|贴切|周到|妥当|恰当|合理|完美|"
-            "无可挑剔|挑不出|没有?任何|毫无瑕疵",
-            "(?:顾客|买家|客户|用户|会员|访客|客人)[^\\n]{0,30}:|"
-            "[这此本该][里处条段][^。!?\\n]{0,3}的[老人你您模a朋]|该项|此项|本项|本题|解:",
-            "[【\\[〔《<(]\\s{0,4}(?:待评|发送时间|客服人设|用户资料|对话|数据|eof)|[a-z]{4}|\\b(?:yes|end|is|or|say|"
-            "act|are)\\b|he ?ge|man ?fen|zhe ?tiao|<[|/!<a-z]",
-            "[-=#<]{2}|→|->|=>|⇒|[√✔✓✅☑]|100%|格合|分满|准标|令指",
-        )
-    )
-)
-"""What every expression and every rule about cues needs: nearly all texts hold none of it, and are done."""
 _DISGUISED = re.compile(
     r"[ \t.·*_|/~、-]{1,2}[\u3400-\u9fff][ \t.·*_|/~、-]{1,2}[\u3400-\u9fff][ \t.·*_|/~、-]|"
     r"\n[\u3400-\u9fff]\n[\u3400-\u9fff]$"
@@ -175,15 +157,15 @@ _DISGUISED = re.compile(
 
 
 _FIRST = re.compile(
-    "[忽略无無视視忘抛推翻评評判审審核打质質检檢阅閱格分通过過符达達标標指规規则則准準细細词詞设設答结結论論材消讯訊复復话話术術样樣本文内內容正系统統任务務"
-    "扮饰演从现给放高违看认認确確批同签备免白开限约礼完规专得及时清心善耐贴周妥恰理美挑何毫顾顧买買客户戶会會访人该項项题題解始老您你"
-    "a-zA-SU-Z<>=&%\\\\→⇒√✔✓✅☑①-⓿㈀-㏿⺀-⿟豈-\ufaffＡ-Ｚａ-ｚ\U0001d400-\U0001d7ff\U0001f100-\U0001f2ff\u0370-\u04ff"
+    "[略无無视視忘掉抛推翻评評判审審核质質检檢阅閱格分通过過符达達标標指示规規则則准準细細词詞设設答结結论論材料消息讯訊复復术術样樣文容系统統任务務"
+    "扮饰演从现放违认認签備备免白限束礼整规专体及效晰同善耐贴妥恰美挑毫陷瑕买買顾顧户戶员員访項项题題解始读条段句则模师型朋历史毛抬越法送据史对★"
+    "a-zA-SU-Z<>=&%\\\\→⇒√✔✓✅☑\u2460-\u24ff\u3200-\u33ff\u2e80-\u2fdf\uf900-\ufaff\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f100-\U0001f2ff\u0370-\u04ff"
     f"{UNSEEN}]"
 )
 """A character of each of these, as one class: a first look that costs next to nothing."""
 
 
-EXPRESSIONS = "\n".join((*_WRITTEN.values(), _NECESSARY.pattern, _DISGUISED.pattern, _FIRST.pattern))
+EXPRESSIONS = "\n".join((*_WRITTEN.values(), _DISGUISED.pattern, _FIRST.pattern))
 """All that decides here, for the prompt digest."""
 
 
@@ -201,7 +183,7 @@ def suspicious(text: str) -> bool:
         return padded(text)
     folded = quick(text)
     return bool(
-        _NECESSARY.search(folded) or _DISGUISED.search(folded) or unseen(text) or LOOKALIKE.search(text) or padded(text)
+        NECESSARY.search(folded) or _DISGUISED.search(folded) or unseen(text) or LOOKALIKE.search(text) or padded(text)
     )
 
 

@@ -93,7 +93,7 @@ def _gathered(text: str, places: list[int]) -> tuple[str, list[int]]:
     end = 0
     for match in _STREWN.finditer(text):
         kept += range(end, match.start())
-        kept += (place for place in range(match.start(), match.end()) if "\u3400" <= text[place] <= "\u9fff")
+        kept += (place for place in range(match.start(), match.end()) if text[place].isalpha())
         end = match.end()
     if not end:
         return text, places

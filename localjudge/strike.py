@@ -43,14 +43,14 @@ _UNSURE: frozenset[Flag] = frozenset({"role_change", "prompt_leak", "changed_rul
 """What ordinary people also say, of themselves, of schools and of screens: struck only with other cues."""
 _ALWAYS: frozenset[Flag] = frozenset({"forged_marker", "control_token", "fake_turn"})
 _TURN = re.compile(
-    r"^\W{0,6}(?:顾客|买家|客户|用户|会员|访客|客人|系统|助手|system|assistant|user|customer|"
+    r"^\W{0,6}(?:顾客|买家|客户|用户|会员|访客|系统|助手|system|assistant|user|customer|"
     r"human)\w{0,4}(?:\s?[(\[][^)\]\n]{0,12}[)\]])?\s?:"
 )
 _TELLING: frozenset[Cue] = frozenset({"judge", "verdict", "rubric", "answer", "given", "voucher", "thought", "turn"})
 """Cues that are struck wherever they stand in a text that speaks to the judge elsewhere."""
 _LATIN = re.compile(r"[a-z]{2,}")
 _HAN = re.compile(r"[\u3400-\u9fff]")
-_ENDS = re.compile(r"\|im_(?:start|end)\||结束|完毕|到此为止|\bend\b")
+_ENDS = re.compile(r"\|im_(?:start|end)\||结束|完毕|到此为止|\bend\b|eof")
 _REOPENS = re.compile(r"im_start\|>\s{0,4}user|\[inst\]|[【《〔\[]\s{0,4}(?:待评消息|消息开始|正文|原文)")
 _QUOTED = re.compile(r"[\"“「『]{1,3}([^\"”」』\n]{10,4000})[\"”」』]{1,3}")
 _KEPT_REPEATS = 2
@@ -131,7 +131,22 @@ def _strikes(units: list[Passage], folded: str, strong: set[int]) -> set[int]:
                     break
                 gone.add(place)
                 place += step
+    gone |= _whole_lines(units, gone)
     return gone | _rest_of_turns(units, gone) | _behind_ends(units, gone, flags)
+
+
+def _whole_lines(units: list[Passage], gone: set[int]) -> set[int]:
+    """The lines of which a third is struck, where other lines stay: whoever turns to the judge starts a line."""
+    lines: list[list[int]] = [[]]
+    for place, unit in enumerate(units):
+        if unit.text == "\n":
+            lines.append([])
+        elif _HOLDS_WORDS.search(unit.text):
+            lines[-1].append(place)
+    struck = [line for line in lines if sum(place in gone for place in line) * 3 >= max(len(line), 1)]
+    if all(line in struck or not line for line in lines):
+        return set()
+    return {place for line in struck for place in line}
 
 
 def _for_judge(passage: Passage, flags: set[Flag]) -> bool:
