@@ -194,7 +194,7 @@ NECESSARY = re.compile(
         )
     )
 )
-"""What all expressions and rules need, here and for flags: nearly all texts and sentences hold none of it, and are done.
+"""What all expressions and rules need, here and for flags: nearly all texts and sentences hold none, and are done.
 Each branch begins with a letter: a search passes over all others."""
 _TURNED = re.compile("格合|分满|准标|令指|委评|审评|分评")
 EXPRESSIONS = "\n".join((*_PATTERNS.values(), _SURVEY.pattern, _BUSINESS.pattern, _BRIEF.pattern, NECESSARY.pattern))

@@ -42,6 +42,7 @@ _LINE_BELONGS = re.compile(
 _UNSURE: frozenset[Flag] = frozenset({"role_change", "prompt_leak", "changed_rules"})
 """What ordinary people also say, of themselves, of schools and of screens: struck only with other cues."""
 _ALWAYS: frozenset[Flag] = frozenset({"forged_marker", "control_token", "fake_turn"})
+"""What nobody says of goods or examinations."""
 _TURN = re.compile(
     r"^\W{0,6}(?:顾客|买家|客户|用户|会员|访客|系统|助手|system|assistant|user|customer|"
     r"human)\w{0,4}(?:\s?[(\[][^)\]\n]{0,12}[)\]])?\s?:"
@@ -56,8 +57,6 @@ _QUOTED = re.compile(r"[\"“「『]{1,3}([^\"”」』\n]{10,4000})[\"”」』
 _KEPT_REPEATS = 2
 """A text that says the same a hundred times is seen to repeat itself, and no longer drowns anything."""
 _MOST_REPEATS = 10
-
-
 _VERSION = 1
 RULES = hashlib.sha256(
     "\n".join(
@@ -224,11 +223,7 @@ def _others_strikes(units: list[Passage], folded: str) -> set[int]:
     gone = set(_flags_by_place(units, marks))
     for place, unit in enumerate(units):
         cues = told(unit.text)
-        if (
-            cues is not None
-            and {"message", "verdict"} <= cues
-            and not cues.isdisjoint({"judge", "rubric", "order", "answer"})
-        ):
+        if cues and {"message", "verdict"} <= cues and cues & {"judge", "rubric", "order", "answer"}:
             gone.add(place)
     return gone
 
@@ -284,7 +279,10 @@ def _seen_value(value: Any) -> Any:
     if isinstance(value, str):
         return strike(value, others=True).text
     if isinstance(value, Turn):
-        return value.model_copy(update={"content": strike(value.content, others=True).text})
+        seen = {"content": _seen_value(value.content), "timestamp": _seen_value(value.timestamp)}
+        return (
+            value if seen == {"content": value.content, "timestamp": value.timestamp} else value.model_copy(update=seen)
+        )
     if isinstance(value, dict):
         return {_seen_value(key): _seen_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
