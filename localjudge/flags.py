@@ -212,7 +212,7 @@ def found_in(folded: str) -> list[Found]:
 def flags_of(record: Record) -> tuple[Flag, ...]:
     """The flags of all text of a record, message, history and profiles, in a fixed order."""
     found: set[Flag] = set()
-    for text in _texts(record):
+    for text in texts_of(record):
         found.update(flags_in(text))
     return tuple(flag for flag in ALL_FLAGS if flag in found)
 
@@ -262,7 +262,8 @@ _BY_CUE: dict[Cue, Flag] = {
 }
 
 
-def _texts(record: Record) -> Iterator[str]:
+def texts_of(record: Record) -> Iterator[str]:
+    """All text of a record: the message, the history, the profiles."""
     yield record.message
     if isinstance(record.dialogue_history, str):
         yield record.dialogue_history

@@ -19,7 +19,7 @@ from localjudge.characters import without_unseen
 from localjudge.cues import EXPRESSIONS as CUES
 from localjudge.cues import Cue, cues_in, of_other_things, told
 from localjudge.decoding import hidden_in
-from localjudge.flags import EXPRESSIONS, Flag, Found, found_in, padded, suspicious
+from localjudge.flags import EXPRESSIONS, Flag, Found, found_in, padded, suspicious, texts_of
 from localjudge.folding import Folded, fold
 from localjudge.passages import Passage, passages
 from localjudge.records import Record, Turn
@@ -80,6 +80,8 @@ class Seen(NamedTuple):
 
 def seen_record(record: Record) -> Record:
     """The record as the model sees it: itself, where nothing is struck."""
+    if not any(suspicious(text) for text in texts_of(record)):
+        return record
     changed: dict[str, Any] = {}
     message = strike(record.message)
     if message.struck:
@@ -150,10 +152,11 @@ def _whole_lines(units: list[Passage], gone: set[int]) -> set[int]:
 
 def _for_judge(passage: Passage, flags: set[Flag]) -> bool:
     """Whether a passage with these flags is for the judge."""
-    if flags & _ALWAYS:
+    if not flags or flags & _ALWAYS:
+        return bool(flags)
+    if told(passage.text) is not None:
         return True
-    cues = cues_in(passage.text)
-    return told(passage.text) is not None or (bool(flags - _UNSURE) and not of_other_things(passage.text, cues))
+    return bool(flags - _UNSURE) and not of_other_things(passage.text, cues_in(passage.text))
 
 
 def _encoded(text: str, folded: Folded, units: list[Passage]) -> set[int]:
