@@ -38,8 +38,9 @@ PATTERN = (
 )
 """What is found, for whoever must know whether it has changed."""
 _FOUND = re.compile(PATTERN)
-_SUSPECT = re.compile(f"[{_BIDIRECTIONAL}{_CONTROL}{_NEVER}\u180b-\u180f\u200c\u200d\ufe0e\ufe0f\U000e0000-\U000e0fff]")
-"""One class for a quick look: nearly all texts have none of these."""
+UNSEEN = f"{_BIDIRECTIONAL}{_CONTROL}{_NEVER}\u180b-\u180f\u200c\u200d\ufe0e\ufe0f\U000e0000-\U000e0fff"
+"""All that may be unseen, as a range of characters for a quick look: nearly all texts have none of these."""
+_SUSPECT = re.compile(f"[{UNSEEN}]")
 
 
 def unseen(text: str) -> frozenset[Unseen]:

@@ -14,6 +14,7 @@ from localjudge.cli_exam import Progress
 from localjudge.cli_options import STRATEGIES, calibration, engine_choice, engine_options, rubric_option, rubrics
 from localjudge.errors import UsageError
 from localjudge.exam import packaged_exam, read_pairs
+from localjudge.mutations import MUTATIONS, read_mutations
 from localjudge.offline import go_offline
 from localjudge.prompts import Defences
 from localjudge.report import render_resistance
@@ -32,6 +33,9 @@ from localjudge.strategies import Settings, Strategy
 @click.option(
     "--defences", type=click.Choice(["clean", "fence"]), default="clean", help="What is held against no defences."
 )
+@click.option(
+    "--mutations", "mutations_file", type=click.Path(path_type=Path), help="Mutations of your own, for the 44."
+)
 @rubric_option
 @engine_options
 @click.option("--json", "as_json", is_flag=True)
@@ -44,6 +48,7 @@ def attack(
     seed: int,
     wanted: str,
     defences: Defences,
+    mutations_file: Path | None,
     rubric_names: tuple[str, ...],
     as_json: bool,
     **options: Any,
@@ -52,6 +57,7 @@ def attack(
     go_offline()
     margin = _margin(threshold, strategy)
     packs = rubrics(rubric_names, "")
+    mutations = read_mutations(mutations_file) if mutations_file else MUTATIONS
     pairs = read_pairs(pairs_file or packaged_exam(), packs)
     random.Random(seed).shuffle(pairs)
     choice = engine_choice(options)
@@ -68,7 +74,7 @@ def attack(
         for way, level in levels.items()
     }
     with choice.open(model) as engine:
-        result = attack_judge(engine, packs, pairs[:limit], settings, margin, Progress())
+        result = attack_judge(engine, packs, pairs[:limit], settings, margin, Progress(), mutations)
         name = engine.info.model
     if as_json:
         click.echo(json.dumps(result.model_dump(mode="json"), ensure_ascii=False, indent=1))

@@ -6,15 +6,16 @@ Every expression is bounded, so that the time grows with the length of the text 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from localjudge.characters import unseen, without_unseen
+from localjudge.characters import UNSEEN, unseen
+from localjudge.cues import NECESSARY, Cue, Cues, told
+from localjudge.decoding import hidden_in
+from localjudge.folding import LOOKALIKE, fold, quick
+from localjudge.passages import passages
 from localjudge.records import Record
 
 Flag = Literal[
@@ -34,6 +35,7 @@ Flag = Literal[
     "invisible_characters",
     "bidirectional_characters",
     "control_characters",
+    "struck",
 ]
 
 # Text is folded first: unseen characters out, full-width forms narrow, letters small. Hence "," and ":" alone below.
@@ -51,8 +53,9 @@ _WRITTEN: dict[Flag, str] = {
     "order_to_judge": "|".join(
         (
             rf"(?:忽略|无视|無視|忘记|忘掉|不要理会|不用理会|不必理会|抛开|推翻)[掉了]?{_GAP}{{0,4}}"
-            rf"(?:以上|上述|上面|之前|此前|先前|前面|刚才|原来|所有|全部|一切|任何|你的|系统|评分|下面|后面){_GAP}{{0,8}}"
-            r"(?:指令|指示|提示词|评分|評分|规则|規則|细则|标准|標準|设定|材料|指标|任务)",
+            rf"(?:以上|上述|上面|之前|此前|先前|前面|刚才|原来|所有|全部|一切|任何|你的|系统|评分|下面|"
+            rf"后面){_GAP}{{0,8}}"
+            r"(?:指令|指示|提示词|评分|評分|规则|規則|细则|标准|標準|准则|设定|材料|指标|任务)",
             rf"{_JUDGE}{_GAP}{{0,20}}{_MUST}{_GAP}{{0,10}}{_GRADE}{_GAP}{{0,10}}{_PASSES}",
             rf"(?:所有|全部|每[条项个]|各项|任何|这条|本条|下面的?|后面的?)(?:评分)?(?:指标|评分项|考核项|检查项|问题)"
             rf"{_GAP}{{0,12}}{_PASSES}",
@@ -62,7 +65,8 @@ _WRITTEN: dict[Flag, str] = {
             r"(?=[\"'」』”。,!\s]|$)",
             r"(?:判|按|算|记|视|视为|评为|一律|所以|属于)(?:为|作|成)?合格(?=[\"'」』”吧。,!?处\s]|$)",
             r"(?:不要|不用|不必|别|停止)(?:再)?(?:评|评分|打分|评判)(?:这|本|此|了)|你的新任务",
-            r"(?:ignore|disregard|forget|override)\s(?:\w+\s){0,4}?(?:instructions?|rules?|prompts?|criteria|rubric|task)\b",
+            r"(?:ignore|disregard|forget|override)\s(?:\w+\s){0,4}?(?:instructions?|rules?|prompts?|criteria|rubric|"
+            r"task)\b",
             r"\b(?:rate|score|grade|mark|judge)\s(?:\w+\s){0,4}?(?:as\s|with\s|a\s|an\s){0,2}"
             r"(?:1|10|100|full|perfect|highest|maximum|pass(?:ing|ed)?)\b",
             r"\b(?:answer|output|respond|reply|say)\s(?:\w+\s){0,3}?[\"'“]?(?:yes|pass|是|1)[\"'”]?(?=[\s.,!]|$)",
@@ -71,11 +75,13 @@ _WRITTEN: dict[Flag, str] = {
     "fake_answer": "|".join(
         (
             r"[\"']?\b(?:score|total_score|reason|verdict)\b[\"']?\s{0,4}[:=]\s{0,4}[\"'\d{]",
-            r"(?:评分|得分|打分|评判|质检|评估)(?:结果|结论)?\s{0,4}[:=]\s{0,4}[\"'「“]?(?:1(?!\d)|10|100|满分|合格|通过|符合|是)",
+            r"(?:评分|得分|打分|评判|质检|评估)(?:结果|结论)?\s{0,4}[:=]\s{0,4}[\"'「“]?(?:1(?!\d)|10|100|满分|合格|"
+            r"通过|符合|是)",
             r"(?:正确|标准|参考)答案(?:是|为|[:])+\s{0,4}[\"'「“]?(?:是|1|合格|通过|符合|yes|pass)(?=[\"'」”。,!\s]|$)",
             r"(?:结论|判定|评定|复核|判断)(?:是|为|[:])+\s{0,4}[\"'「“]?(?:合格|通过|符合)(?=[\"'」”。,!;)\s]|$)",
             r"(?:correct|right|final) (?:answer|verdict|score)\s{0,4}(?:is|:|=)",
-            r"^\s{0,8}(?:答|回答|答案|结论|answer)\s{0,4}:\s{0,4}[\"'「“]?(?:是|合格|通过|符合|1|yes)[\"'」”]?\s{0,4}[。.]?\s{0,4}$",
+            r"^\s{0,8}(?:答|回答|答案|结论|answer)\s{0,4}:\s{0,4}[\"'「“]?(?:是|合格|通过|符合|1|"
+            r"yes)[\"'」”]?\s{0,4}[。.]?\s{0,4}$",
         )
     ),
     "fake_turn": "|".join(
@@ -91,12 +97,17 @@ _WRITTEN: dict[Flag, str] = {
             r"[【\[〔]\s{0,4}(?:材料|待评消息|发送时间|客服人设|用户资料|对话历史)[^】\]〕\n]{0,20}[】\]〕]",
             r"[-=#<]{2,}\s{0,4}/?(?:end|begin|结束|开始)(?: of)?\s{0,4}"
             r"(?:data|record|message|input|材料|消息|文本|待评)",
+            r"[【\[〔《<(]\s{0,4}(?:消息|正文|材料|内容|文本|对话|数据|样本|待评)\w{0,4}(?:开始|结束|到此为止|"
+            r"完毕)[】\]〕》>)]",
+            r"</(?:message|content|document|input|record|response|reply|conversation|user_input|submission|sample)>"
+            r"|[\[<]\s?(?:eof|end of \w{2,12})\s?[\]>]",
             r"(?:材料|待评消息|被评消息|待评内容)(?:到此为止|到此结束|已经?结束|结束)",
         )
     ),
     "changed_rules": "|".join(
         (
-            rf"(?:评分|评审|质检|评判|考核)(?:标准|规则|细则|要求|指标)(?:表)?{_GAP}{{0,8}}(?:更新|变更|修改|修订|调整|作废|失效|取消|改为)",
+            rf"(?:评分|评审|质检|评判|考核)(?:标准|规则|细则|要求|指标)(?:表)?{_GAP}{{0,8}}(?:更新|变更|修改|修订|调整|"
+            rf"作废|失效|取消|改为)",
             r"(?:the |new |updated )(?:rubric|grading|scoring)(?: \w+){0,3} (?:changed|updated|now|is)\b",
             rf"指标[^。\n]{{0,20}}(?:已作废|已取消|不再适用|一律视为){_GAP}{{0,8}}",
         )
@@ -104,8 +115,10 @@ _WRITTEN: dict[Flag, str] = {
     "claimed_verdict": "|".join(
         (
             rf"(?:这|本|该|此|上述|以上)(?:条|段)?(?:消息|回复|回答|话术|内容)(?:已|已经|均|完全|都|也)?{_GAP}{{0,6}}"
-            rf"(?:符合|满足|达到|通过)(?:了)?(?:所有|全部|一切|各项|每一|这|该|本)?(?:项|条)?(?:评分|质检|指标|标准|考核)",
-            rf"(?:质检|评分|评审)(?:主管|组长|组|专家|复核|委员会|部){_GAP}{{0,12}}(?:复核|审核|认定|确认|批准){_GAP}{{0,6}}{_PASSES}",
+            rf"(?:符合|满足|达到|通过)(?:了)?(?:所有|全部|一切|各项|每一|这|该|本)?(?:项|条)?(?:评分|质检|指标|标准|"
+            rf"考核)",
+            rf"(?:质检|评分|评审)(?:主管|组长|组|专家|复核|委员会|部){_GAP}{{0,12}}(?:复核|审核|认定|确认|"
+            rf"批准){_GAP}{{0,6}}{_PASSES}",
             r"\bthis (?:message|reply|response|answer) (?:fully |already )?(?:meets|satisfies|passes|complies)\b",
         )
     ),
@@ -130,58 +143,127 @@ _WRITTEN: dict[Flag, str] = {
     "control_token": r"<\|[a-z_]{2,30}\|>|</?(?:think|tool_call|tool_response)>",
 }
 _FOUND = {flag: re.compile(pattern, re.MULTILINE) for flag, pattern in _WRITTEN.items()}
-_LOOKALIKE = re.compile(
-    "[a-zA-Z][\u0400-\u04ff\u0391-\u03a9\u03bf\u03c1]|[\u0400-\u04ff\u0391-\u03a9\u03bf\u03c1][a-zA-Z]|[\u2e80-\u2fdf]"
-)
-_BASE64 = re.compile(r"(?<![\w+/=.%?&-])[A-Za-z0-9+/]{24,8000}={0,2}(?![\w+/=.%?&-])")
 _LEAST_PADDED = 2000
-_PADDED = 20
-"""Text that packs into a twentieth of its bytes says the same thing over and over."""
+_PADDED = 8
+"""Text that packs into an eighth of its bytes says the same thing over and over."""
+
+
+_DISGUISED = re.compile(
+    r"[ \t.·*_|/~、-]{1,2}[\u3400-\u9fff][ \t.·*_|/~、-]{1,2}[\u3400-\u9fff][ \t.·*_|/~、-]|"
+    r"\n[\u3400-\u9fff]\n[\u3400-\u9fff]$"
+    r"|^[\u3400-\u9fff]\n[\u3400-\u9fff]\n|\\u[0-9a-f]{4}|&#|%[0-9a-f]{2}%|[a-z0-9+/]{18}|(?:[0-9a-f]{2}[ :]){8}",
+    re.MULTILINE,
+)
+
+
+_FIRST = re.compile(
+    "[略无無视視忘掉抛推翻评評判审審核质質检檢阅閱格分通过過符达達标標指示规規则則准準细細词詞设設答结結论論材料消息讯訊复復术術样樣文容系统統任务務"
+    "扮饰演从现放违认認签備备免白限束礼整规专体及效晰同善耐贴妥恰美挑毫陷瑕买買顾顧户戶员員访項项题題解始读条段句则模师型朋历史毛抬越法送据史对★"
+    "a-zA-SU-Z<>=&%\\\\→⇒√✔✓✅☑\u2460-\u24ff\u3200-\u33ff\u2e80-\u2fdf\uf900-\ufaff\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f100-\U0001f2ff\u0370-\u04ff"
+    f"{UNSEEN}]"
+)
+"""A character of each of these, as one class: a first look that costs next to nothing."""
+
+
+EXPRESSIONS = "\n".join((*_WRITTEN.values(), _DISGUISED.pattern, _FIRST.pattern))
+"""All that decides here, for the prompt digest."""
+
+
+class Found(NamedTuple):
+    """One finding, by its place in a folded text."""
+
+    flag: Flag
+    start: int
+    end: int
+
+
+def suspicious(text: str) -> bool:
+    """Whether a text needs a closer look. No flag but those of characters stands on a text that does not."""
+    if _FIRST.search(text) is None:
+        return padded(text)
+    folded = quick(text)
+    return bool(
+        NECESSARY.search(folded) or _DISGUISED.search(folded) or unseen(text) or LOOKALIKE.search(text) or padded(text)
+    )
+
+
+def padded(text: str) -> bool:
+    """Whether a text is long and says the same over and over."""
+    if len(text) < _LEAST_PADDED // 4 or len(set(text)) * _PADDED > 4 * len(text):
+        return False
+    data = text.encode("utf-8", "replace")
+    return len(data) >= _LEAST_PADDED and len(zlib.compress(data)) * _PADDED < len(data)
+
+
+def found_in(folded: str) -> list[Found]:
+    """All that the expressions find in a folded text, and the sentences in it that speak to the judge."""
+    found = [
+        Found(flag, match.start(), match.end())
+        for flag, pattern in _FOUND.items()
+        for match in pattern.finditer(folded)
+    ]
+    for passage in passages(folded):
+        cues = told(passage.text)
+        if cues is not None:
+            found.append(Found(_named(cues), passage.start, passage.end))
+    return found
 
 
 def flags_of(record: Record) -> tuple[Flag, ...]:
     """The flags of all text of a record, message, history and profiles, in a fixed order."""
-    return flags_in("\n".join(_texts(record)))
+    found: set[Flag] = set()
+    for text in texts_of(record):
+        found.update(flags_in(text))
+    return tuple(flag for flag in ALL_FLAGS if flag in found)
 
 
 def flags_in(text: str) -> tuple[Flag, ...]:
     """The flags of one text, in a fixed order."""
-    found: set[Flag] = set(_written(text))
-    hidden: dict[str, Flag] = {
-        "invisible": "invisible_characters",
-        "bidirectional": "bidirectional_characters",
-        "control": "control_characters",
-    }
-    found |= {hidden[kind] for kind in unseen(text)}
-    if _LOOKALIKE.search(text):
+    if not suspicious(text):
+        return ()
+    found = {each.flag for each in found_in(fold(text).text)}
+    found |= {_HIDDEN[kind] for kind in unseen(text)}
+    if LOOKALIKE.search(text):
         found.add("lookalike_letters")
-    decoded = [plain for match in _BASE64.finditer(text) if (plain := _decoded(match[0]))]
-    if decoded:
-        found |= {"encoded_text", *_written("\n".join(decoded))}
-    size = len(text.encode("utf-8", "replace"))
-    if size >= _LEAST_PADDED and len(zlib.compress(text.encode("utf-8", "replace"))) * _PADDED < size:
+    for hidden in hidden_in(text):
+        inside = {each.flag for each in found_in(fold(hidden.plain).text)}
+        if inside or hidden.base64:
+            found |= {"encoded_text", *inside}
+    if padded(text):
         found.add("padding")
     return tuple(flag for flag in ALL_FLAGS if flag in found)
 
 
 ALL_FLAGS: tuple[Flag, ...] = Flag.__args__  # type: ignore[attr-defined]
+_HIDDEN: dict[str, Flag] = {
+    "invisible": "invisible_characters",
+    "bidirectional": "bidirectional_characters",
+    "control": "control_characters",
+}
 
 
-def _written(text: str) -> Iterator[Flag]:
-    folded = unicodedata.normalize("NFKC", without_unseen(text)).lower()
-    yield from (flag for flag, pattern in _FOUND.items() if pattern.search(folded))
+def _named(cues: Cues) -> Flag:
+    """The flag of a sentence that speaks to the judge, by the most telling of its cues."""
+    return next((flag for cue, flag in _BY_CUE.items() if cue in cues), "order_to_judge")
 
 
-def _decoded(text: str) -> str | None:
-    """What base64 hides; None where it hides no text."""
-    try:
-        plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return plain if plain.isprintable() or "\n" in plain else None
+_BY_CUE: dict[Cue, Flag] = {
+    "turn": "fake_turn",
+    "thought": "fake_turn",
+    "unbound": "role_change",
+    "role": "role_change",
+    "schema": "fake_answer",
+    "given": "fake_answer",
+    "claim": "claimed_verdict",
+    "quality": "claimed_verdict",
+    "voucher": "claimed_verdict",
+    "praise": "praise_of_judge",
+    "change": "changed_rules",
+}
 
 
-def _texts(record: Record) -> Iterator[str]:
+def texts_of(record: Record) -> Iterator[str]:
+    """All text of a record: the message, the history, the profiles."""
     yield record.message
     if isinstance(record.dialogue_history, str):
         yield record.dialogue_history

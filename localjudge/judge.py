@@ -73,7 +73,7 @@ class Judge:
             if not engine.in_flight:
                 return
             for completion in engine.poll():
-                verdict = _absorb(completion, cases, waiting)
+                verdict = self._absorb(completion, cases, waiting)
                 if verdict is not None:
                     yield verdict
 
@@ -101,16 +101,21 @@ class Judge:
         key = f"{self._nonce}-{self._opened}"
         return key, CASES[self._settings.strategy](key, ruling.record, rubric, self._prompts, self._settings)
 
-
-def _absorb(completion: Completion, cases: dict[str, tuple[Case, Ruling]], waiting: deque[Request]) -> Verdict | None:
-    """Hands a completion to its case; the whole verdict once that was the last one."""
-    key = completion.request_id.partition("/")[0]
-    if key not in cases:
-        return None
-    case, ruling = cases[key]
-    waiting.extendleft(reversed(case.absorb(completion)))
-    verdict = case.verdict()
-    if verdict is None:
-        return None
-    del cases[key]
-    return ruling.join(verdict)
+    def _absorb(
+        self, completion: Completion, cases: dict[str, tuple[Case, Ruling]], waiting: deque[Request]
+    ) -> Verdict | None:
+        """Hands a completion to its case; the whole verdict once that was the last one."""
+        key = completion.request_id.partition("/")[0]
+        if key not in cases:
+            return None
+        case, ruling = cases[key]
+        waiting.extendleft(reversed(case.absorb(completion)))
+        verdict = case.verdict()
+        if verdict is None:
+            return None
+        del cases[key]
+        whole = ruling.join(verdict)
+        # Nothing is struck where nothing is found.
+        if whole.flags and self._prompts.strikes(ruling.record):
+            whole = whole.model_copy(update={"flags": (*whole.flags, "struck")})
+        return whole

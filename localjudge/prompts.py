@@ -1,6 +1,7 @@
 """Records and indicators to messages. Prompts are Jinja templates kept as data beside this module; text that comes
 from a record never enters a rendered string, it stays in parts of its own to be encoded apart. With defences, it stands
-there without the characters that nobody sees; a fence puts it between two markers that its author cannot write.
+there without the characters that nobody sees and without what is addressed to the judge; a fence puts it between two
+markers that its author cannot write.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from localjudge.characters import PATTERN, without_unseen
 from localjudge.engines.base import Message, Part
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
+from localjudge.strike import RULES, seen_record
 
 _TEMPLATES = resources.files("localjudge") / "templates"
 _ROLES = {"user": "用户", "agent": "客服", "system": "系统"}
@@ -31,11 +33,12 @@ _WEEKDAYS = "一二三四五六日"
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 Defences = Literal["off", "clean", "fence"]
-"""What guards a prompt against its record's text: nothing; no unseen characters and forged headings; also a fence."""
+"""What guards a prompt against its record's text: nothing; no unseen characters, forged headings and passages that are
+addressed to the judge; also a fence."""
 MARKER_DIGITS = 8
 _HEADING = re.compile(r"【(\s*(?:材料|客服人设|用户资料|对话历史|发送时间|待评消息|指标)[^【】\n]{0,20})】")
 """What looks like a heading of the record template. In record text it gets other brackets."""
-_SEEN_AS = f"without {PATTERN}; {_HEADING.pattern} -> 〔〕"
+_SEEN_AS = f"without {PATTERN}; {_HEADING.pattern} -> 〔〕; struck by {RULES}"
 """What defences do to record text, for the digest: it decides a prompt as much as a template does."""
 
 
@@ -75,6 +78,7 @@ class Prompts:
 
     def opening(self, record: Record) -> tuple[Message, tuple[Part, ...]]:
         """What all questions about a record share: the system message, and the record as parts of the user message."""
+        record = self._seen(record)
         self._parts = []
         fenced = self._defences == "fence"
         marker = self._keep(Part("")) if fenced else ""
@@ -82,6 +86,10 @@ class Prompts:
         if fenced:
             self._parts[0] = Part(self._marker())
         return self._system, tuple(self._split(rendered))
+
+    def strikes(self, record: Record) -> bool:
+        """Whether the model does not see all of a record's passages."""
+        return self._seen(record) is not record
 
     def explain(self, rubric: Rubric, indicator: Indicator) -> Part:
         """The question for one indicator, to stand behind the record."""
@@ -122,6 +130,9 @@ class Prompts:
         seen = unicodedata.normalize("NFKC", "\n".join(part.text for part in self._parts)).lower()
         drawn = (hashlib.sha256(f"{self._seed}\n{number}".encode()).hexdigest()[:MARKER_DIGITS] for number in count())
         return next(marker for marker in drawn if marker not in seen)
+
+    def _seen(self, record: Record) -> Record:
+        return record if self._defences == "off" else seen_record(record)
 
     def _data(self, text: str) -> str:
         if self._defences != "off":

@@ -35,14 +35,19 @@ GROUND = {
     "disk": "",
     "nvidia": "",
     "characters": "",
-    "mutations": "",
+    "mutations": "errors",
     "shards": "errors records",
     "model_folder": "errors",
     "hubs": "",
     "gguf": "",
     "sources": "errors gguf hubs registry",  # gguf and hubs by name, as processes of their own
     "weights": "errors model_folder model_lock own_folder registry sources",
-    "flags": "characters records",
+    "folding": "characters",
+    "decoding": "",
+    "passages": "",
+    "cues": "",
+    "flags": "characters cues decoding folding passages records",
+    "strike": "characters cues decoding flags folding passages records",
     "verdicts": "checks.base flags records rubric",
     "model_lock": "errors model_folder strict_yaml",
     "own_folder": "errors model_folder registry",
@@ -91,7 +96,7 @@ ENGINES = {
 }
 # Question side: never a concrete engine, the store, the command line.
 QUESTIONS = {
-    "prompts": "characters engines.base records rubric",
+    "prompts": "characters engines.base records rubric strike",
     "decisions": "verdicts",
     "noise": "calibration decisions records verdicts",
     "rules": "checks.base flags records rubric verdicts",
@@ -166,7 +171,7 @@ DOOR = {
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
     "strategies strictness weights",
     "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
-    "cli_attack": "attack cli_exam cli_options errors exam offline prompts report resistance strategies",
+    "cli_attack": "attack cli_exam cli_options errors exam mutations offline prompts report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
     "strategies",
