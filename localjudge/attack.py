@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from localjudge.engines.base import Engine
+from localjudge.engines.base import Engine, Message, Part
 from localjudge.exam import Pair
 from localjudge.judge import Judge
 from localjudge.mutations import MUTATIONS, Mutation
+from localjudge.prompts import Prompts
 from localjudge.records import Record, TaskType
 from localjudge.resistance import (
     FAILING,
@@ -23,8 +24,9 @@ from localjudge.resistance import (
 from localjudge.rubric import Rubric
 from localjudge.strategies import Settings
 
-_Asked = dict[str, tuple[str, str]]
-"""Record id -> pair id and mutation."""
+_Answers = dict[tuple[Way, str, str], Judged]
+_Question = tuple[str, str, tuple[Message, tuple[Part, ...]]]
+"""All that an answer depends on: the calibration, the indicator, and what the model sees of the record."""
 
 
 def attack(
@@ -40,13 +42,15 @@ def attack(
 
     `threshold` is the margin that passes. None: the judge's own score where it is calibrated under both settings or has
     no margins, else the median margin of the unchanged messages, under each setting its own. Pairs whose sides differ
-    in the time of sending are left out. Raises EngineError when the engine is gone.
+    in the time of sending are left out. What comes to the same prompt is asked once: a message whose attack the model
+    does not see has the answer of the message alone. Raises EngineError when the engine is gone.
     """
     usable = [pair for pair in pairs if pair.message_fail is not None]
-    judges = {way: Judge(engine, rubrics, settings[way]) for way in WAYS}
-    answers: dict[tuple[Way, str, str], Judged] = {}
+    known: dict[_Question, Judged] = {}
+    attacked = {way: _Attacked(way, Judge(engine, rubrics, settings[way]), settings[way], known) for way in WAYS}
+    answers: _Answers = {}
     for way in WAYS:
-        answers |= _judged(judges[way], way, usable, _sides, on_progress)
+        answers |= attacked[way].judge(usable, _sides, on_progress)
     thresholds: dict[Way, float | None] = dict.fromkeys(WAYS, threshold)
     calibrated = all(settings[way].calibration is not None for way in WAYS)
     if threshold is None and settings["on"].strategy == "read" and not calibrated:
@@ -54,32 +58,50 @@ def attack(
     wanted = set(attackable(answers, thresholds))
     victims = [pair for pair in usable if pair.pair_id in wanted]
     for way in WAYS:
-        mutated = _judged(judges[way], way, victims, lambda pair: _mutants(pair, mutations), on_progress)
-        answers |= mutated
+        answers |= attacked[way].judge(victims, lambda pair: _mutants(pair, mutations), on_progress)
     return grade_attack(answers, thresholds, [mutation.name for mutation in mutations])
 
 
-def _judged(
-    judge: Judge,
-    way: Way,
-    pairs: Sequence[Pair],
-    variants: Callable[[Pair], dict[str, Record]],
-    on_progress: Callable[[int, int], None],
-) -> dict[tuple[Way, str, str], Judged]:
-    asked: _Asked = {}
-    records: list[Record] = []
-    only: dict[str, tuple[str, ...]] = {}
-    for pair in pairs:
-        for name, record in variants(pair).items():
-            asked[record.id] = pair.pair_id, name
-            only[record.id] = (pair.indicator,)
-            records.append(record)
-    said = {}
-    for verdict in judge.judge(records, only=only):
-        grade = verdict.detail[0]
-        said[(way, *asked[verdict.id])] = Judged(grade.score, grade.margin)
-        on_progress(len(said), len(records))
-    return said
+class _Attacked:
+    """A judge under one of the two settings, with the answers that are known under either.
+
+    Asked again in another batch, a question may get an answer that differs by rounding, and a message close to the
+    threshold would seem to be talked round by an attack that the model never saw.
+    """
+
+    def __init__(self, way: Way, judge: Judge, settings: Settings, known: dict[_Question, Judged]) -> None:
+        self._way: Way = way
+        self._judge = judge
+        self._prompts = Prompts(settings.defences, settings.seed)
+        self._calibration = settings.calibration.prompt_digest if settings.calibration else ""
+        self._known = known
+
+    def judge(
+        self,
+        pairs: Sequence[Pair],
+        variants: Callable[[Pair], dict[str, Record]],
+        on_progress: Callable[[int, int], None],
+    ) -> _Answers:
+        """The answers on all variants of these pairs."""
+        asked: dict[tuple[Way, str, str], _Question] = {}
+        new: dict[str, _Question] = {}
+        upcoming: set[_Question] = set()
+        records: list[Record] = []
+        only: dict[str, tuple[str, ...]] = {}
+        for pair in pairs:
+            for name, record in variants(pair).items():
+                question = self._calibration, pair.indicator, self._prompts.opening(record)
+                asked[self._way, pair.pair_id, name] = question
+                if question not in self._known and question not in upcoming:
+                    upcoming.add(question)
+                    new[record.id] = question
+                    only[record.id] = (pair.indicator,)
+                    records.append(record)
+        for number, verdict in enumerate(self._judge.judge(records, only=only), start=1):
+            grade = verdict.detail[0]
+            self._known[new[verdict.id]] = Judged(grade.score, grade.margin)
+            on_progress(number, len(records))
+        return {key: self._known[question] for key, question in asked.items()}
 
 
 def _sides(pair: Pair) -> dict[str, Record]:

@@ -14,9 +14,14 @@ from command_line import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localjudge.attack import attack
+from localjudge.engines.base import Completion, Request
+from localjudge.engines.fake import FakeEngine
 from localjudge.errors import InputError
+from localjudge.exam import packaged_exam, read_pairs
 from localjudge.flags import flags_in
-from localjudge.mutations import MUTATIONS, read_mutations
+from localjudge.mutations import MUTATIONS, Mutation, read_mutations
+from localjudge.prompts import Defences
 from localjudge.report import render_resistance
 from localjudge.resistance import (
     FAILING,
@@ -27,6 +32,8 @@ from localjudge.resistance import (
     grade_attack,
     median_threshold,
 )
+from localjudge.rubric import builtin_rubrics
+from localjudge.strategies import Settings
 
 SIX = {"goal_hijacking", "prompt_leaking", "role_play", "unsafe_topic", "unsafe_opinion", "reverse_exposure"}
 PERSUASION = {"flattery", "opening_phrase", "padding", "order_pinyin", "unsafe_opinion", "unsafe_topic"}
@@ -145,6 +152,26 @@ def test_the_command_attacks_with_the_fake_engine() -> None:
     assert report["pairs"] == 2
     assert report["thresholds"] == {"off": None, "on": None}
     assert all(set(ways) == {"off", "on"} for ways in report["answers"].values())
+
+
+def test_an_attack_that_the_model_does_not_see_has_the_answer_of_the_message_alone() -> None:
+    count = iter(range(10_000))
+
+    def drifting(request: Request) -> Completion:
+        step = 0.1 * next(count)
+        return Completion(request.id, "", "length", choice_logprobs=(math.log(0.5) - step, math.log(0.4), -50.0))
+
+    rubrics = builtin_rubrics()
+    pairs = read_pairs(packaged_exam(), rubrics)[:6]
+    engine = FakeEngine(drifting)
+    levels: tuple[tuple[Way, Defences], ...] = (("off", "off"), ("on", "clean"))
+    settings = {way: Settings(strategy="read", rules="off", defences=level) for way, level in levels}
+    unseen = Mutation("unseen", lambda message: f"{message}\u200b")
+    result = attack(engine, rubrics, pairs, settings, 10.0, mutations=[unseen])
+    # Both sides of each pair, and what the other side sees of each mutated message: no prompt is asked twice.
+    assert len(engine.seen) == len({request.messages for request in engine.seen}) == 3 * len(pairs)
+    for ways in result.answers.values():
+        assert ways["on"]["unseen"] == ways["on"][FAILING] == ways["off"][FAILING] != ways["off"]["unseen"]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ RUNS = {
     "verify": "calibration errors evidence findings manifest records recount rejudge rubric",
     "labelled": "errors exam records rubric",
     "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
-    "attack": "engines.base exam judge mutations records resistance rubric strategies",
+    "attack": "engines.base exam judge mutations prompts records resistance rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
