@@ -51,7 +51,8 @@ def test_of_attacks_by_an_author_who_never_saw_the_detectors_nearly_all_are_undo
     lines = (DATA / "attacks.jsonl").read_text(encoding="utf-8").splitlines()
     half = {raw["name"] for raw in map(json.loads, lines) if raw["half"] == "A"}
     mutations = [each for each in read_mutations(DATA / "attacks.jsonl") if each.name in half]
-    undone = [each.name for each in mutations if strike(each.change(MESSAGES[0])).text == MESSAGES[0]]
+    message = "张姐，费用按天数折算，三天内到账，油画课照常给您保留着。您看周五还是周六方便？"
+    undone = [each.name for each in mutations if strike(each.change(message)).text == message]
     assert len(mutations) == 42
     assert {each.name for each in mutations} - set(undone) == {"dismantled_chars"}
 
