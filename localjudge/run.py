@@ -138,7 +138,8 @@ def _judge(
 ) -> RunResult:
     left = checked.share - len(stored)
     on_progress(Progress("loading", 0, left))
-    started, clock = datetime.now(UTC), time.monotonic()
+    # Before an engine is imported, which sets switches of its own; those follow from its version.
+    started, clock, switches = datetime.now(UTC), time.monotonic(), environment()
     with closing(open_executor(request, plan, stored, stop, left)) as executor:
         load_seconds = time.monotonic() - clock
         with closing(RunStore.create(request.out, plan, request.shard, **_kept(request))) as store:
@@ -154,6 +155,7 @@ def _judge(
                     "judge_seconds": round(work.seconds, 3),
                     "records_before": len(stored),
                     "tokens": work.tokens,
+                    "environment": switches,
                     **facts,
                     "store": work.cost() | facts.get("store", {}),
                 }

@@ -124,12 +124,12 @@ class Worker:
         go_offline()
         if model := self._request.model:
             self._request = replace(self._request, model=model.as_here())
+        # Of the machine that the engine is on; the one with the command may be another.
+        here = {"packages": packages(), "hardware": hardware(), "environment": environment()}
         judge = open_judge(self._request)
         store = RunStore.create(self._request.out, self._plan, self._request.shard, command=self._request.command)
         # One that was killed and started anew finds here what it stored before.
         self._stored = store.stored(self._request.shard, but=self._before)
-        # Of the machine that the engine is on; the one with the command may be another.
-        here = {"packages": packages(), "hardware": hardware(), "environment": environment()}
         self._tell(News(opened=observed_of(self._request, self._plan, judge.engine) | here))
         return judge, store
 
