@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from localjudge.cli import main
 
 ROOT = Path(__file__).parent.parent
+UNENDING = "".join(chr(0x4E00 + number % 20_000) for number in range(60_000))
+"""Too long for any model of the tests, and not because it repeats itself: that would be struck as padding."""
 FAKE = ("--engine", "fake")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import FAKE, ROOT, call, line, process
+from command_line import FAKE, ROOT, UNENDING, call, line, process
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_bad_input(tmp_path: Path, name: str, prob
 
 def test_a_record_longer_than_the_context_is_kept_and_warned_of(tmp_path: Path) -> None:
     path, out = tmp_path / "in.jsonl", tmp_path / "out"
-    path.write_bytes(line("long", message="长" * 40_000) + line("short"))
+    path.write_bytes(line("long", message=UNENDING) + line("short"))
     result = call("run", path, *FAKE, "--rules", "off", "--out", out, "--json")
     assert result.exit_code == 0
     assert "22 grades are unscored" in result.stderr

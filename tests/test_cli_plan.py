@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import call, line
+from command_line import UNENDING, call, line
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = (ROOT / "examples" / "push.jsonl", ROOT / "examples" / "reply.jsonl")
@@ -89,7 +89,7 @@ def test_a_sample_counts_all_records_and_the_tokens_of_the_first(tmp_path: Path)
         (line("a"), ("--model", "qwen3-80b"), 3, "qwen3-8b"),
         (b"", ("--model", "qwen3-8b"), 3, "no record in in.jsonl"),
         (line("a") + b"{\n", ("--model", "qwen3-8b"), 3, "in.jsonl:2: not JSON"),
-        (line("a", message="长" * 60_000), ("--model", "qwen3-8b"), 2, "16384"),
+        (line("a", message=UNENDING), ("--model", "qwen3-8b"), 2, "16384"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_in_one_line(

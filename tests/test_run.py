@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import UNENDING
 
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import EngineError, InputError, ResumeError, UsageError
@@ -160,7 +161,7 @@ def test_verdicts_carry_ids_and_extra_but_no_message(tmp_path: Path, write: Any)
 
 
 def test_a_record_too_long_for_the_model_is_kept_as_unscored(tmp_path: Path, write: Any) -> None:
-    path = write(record("long", message="长" * 40_000), record("short"))
+    path = write(record("long", message=UNENDING), record("short"))
     result = execute(request(path, tmp_path / "out"))
     verdicts = {verdict.id: verdict for verdict in RunStore.open(tmp_path / "out").verdicts()}
     assert {grade.unscored for grade in verdicts["long"].detail} == {Unscored.TOO_LONG}
