@@ -15,10 +15,19 @@ from localjudge.offline import go_offline
 ROOT = Path(__file__).parents[1]
 
 
+_BEFORE = dict(os.environ)
+
+
 def pytest_configure() -> None:
     """The real tests run under the same switches as a judging process."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     go_offline()
+
+
+@pytest.fixture(scope="session")
+def online() -> dict[str, str]:
+    """The environment as it was before the tests went offline, for the one thing that has to fetch."""
+    return _BEFORE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,6 @@ model the first time. A model of this size judges badly; what is tested is that 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +12,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from localjudge.registry import find_model, load_models
+from localjudge.registry import load_models
 from localjudge.rubric import load_rubric
 from localjudge.store import RunStore
 from localjudge.verdicts import NOT_APPLICABLE, Unscored, answer_schema
-from localjudge.weights import pull, verify
+from localjudge.weights import resolve, verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.engine]
 NAME = "qwen2.5-coder-0.5b"
@@ -25,15 +24,12 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
-def pulled() -> str:
-    spec = find_model(NAME, load_models())
-    # A test process is offline from the start; fetching is the one thing that may not be.
-    offline = {name: os.environ.pop(name) for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ}
-    try:
-        folder = pull(spec, report=lambda line: print(line, file=sys.stderr))
-    finally:
-        os.environ.update(offline)
-    assert all(check.ok for check in verify(folder, spec))
+def pulled(online: dict[str, str]) -> str:
+    command = [sys.executable, "-m", "localjudge", "models", "pull", NAME]
+    done = subprocess.run(command, capture_output=True, text=True, env=online, check=False, encoding="utf-8")
+    assert done.returncode == 0, done.stderr[-3000:]
+    model = resolve(NAME, load_models())
+    assert all(check.ok for check in verify(model.path, model.spec))
     return NAME
 
 
