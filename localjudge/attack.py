@@ -84,23 +84,19 @@ class _Attacked:
     ) -> _Answers:
         """The answers on all variants of these pairs."""
         asked: dict[tuple[Way, str, str], _Question] = {}
-        new: dict[str, _Question] = {}
-        upcoming: set[_Question] = set()
-        records: list[Record] = []
-        only: dict[str, tuple[str, ...]] = {}
+        new: dict[_Question, Record] = {}
         for pair in pairs:
             for name, record in variants(pair).items():
                 question = self._calibration, pair.indicator, self._prompts.opening(record)
                 asked[self._way, pair.pair_id, name] = question
-                if question not in self._known and question not in upcoming:
-                    upcoming.add(question)
-                    new[record.id] = question
-                    only[record.id] = (pair.indicator,)
-                    records.append(record)
-        for number, verdict in enumerate(self._judge.judge(records, only=only), start=1):
+                if question not in self._known:
+                    new.setdefault(question, record)
+        by_id = {record.id: question for question, record in new.items()}
+        only = {name: (indicator,) for name, (_, indicator, _) in by_id.items()}
+        for number, verdict in enumerate(self._judge.judge(new.values(), only=only), start=1):
             grade = verdict.detail[0]
-            self._known[new[verdict.id]] = Judged(grade.score, grade.margin)
-            on_progress(number, len(records))
+            self._known[by_id[verdict.id]] = Judged(grade.score, grade.margin)
+            on_progress(number, len(new))
         return {key: self._known[question] for key, question in asked.items()}
 
 

@@ -149,13 +149,12 @@ def _judge(
             work = Work(store, stop, on_progress, total=checked.good, share=checked.share, before=len(stored))
             executor.do(work)
             facts = executor.facts()
-            manifest = _manifest(plan, checked, request.shard, started).model_copy(
+            manifest = _manifest(plan, checked, request.shard, started, switches).model_copy(
                 update={
                     "load_seconds": round(load_seconds, 3),
                     "judge_seconds": round(work.seconds, 3),
                     "records_before": len(stored),
                     "tokens": work.tokens,
-                    "environment": switches,
                     **facts,
                     "store": work.cost() | facts.get("store", {}),
                 }
@@ -169,7 +168,7 @@ def _seal(request: RunRequest, plan: Plan, checked: CheckedInput, before: int) -
     with closing(RunStore.create(request.out, plan, request.shard, **_kept(request))) as store:
         if request.shard not in store.done():
             store.write_errors(_errors(checked))
-            manifest = _manifest(plan, checked, request.shard, datetime.now(UTC))
+            manifest = _manifest(plan, checked, request.shard, datetime.now(UTC), environment())
             summary = store.finish_shard(manifest, partial(summed, store))
         else:
             summary = summed(store, store.stored()) if store.complete else None
@@ -199,7 +198,7 @@ def _errors(checked: CheckedInput) -> Iterator[dict[str, str | None]]:
     return ({"where": bad.where, "id": bad.id, "problem": bad.problem} for bad in checked.refused)
 
 
-def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime) -> Manifest:
+def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime, switches: dict[str, str]) -> Manifest:
     return Manifest(
         plan_digest=plan.digest,
         started=started.isoformat(timespec="seconds"),
@@ -209,7 +208,7 @@ def _manifest(plan: Plan, checked: CheckedInput, shard: Shard, started: datetime
         engine={"engine": plan.engine},
         packages=packages(),
         hardware=hardware(),
-        environment=environment(),
+        environment=switches,
         git=checkout(),
         records_judged=checked.share,
         records_refused=len(checked.refused),

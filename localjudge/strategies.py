@@ -7,7 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 from localjudge.calibration import Calibration
 from localjudge.decisions import DEFAULT_BAND, Band, Reasons
@@ -70,19 +70,6 @@ class Settings:
     """Whether prompts guard against what a record's text asks of the judge."""
 
 
-class Seen(NamedTuple):
-    """What the reads of one question came to."""
-
-    score: Literal[0, 1] | None
-    applicable: bool | None
-    reason: str = ""
-    p_pass: float | None = None
-    label_mass: float | None = None
-    margin: float | None = None
-    calibrated: bool = False
-    unscored: Unscored | None = None
-
-
 class Case(ABC):
     """One record on its way to a verdict."""
 
@@ -128,33 +115,35 @@ class Case(ABC):
     def read_stage(
         self, completions: Sequence[Completion], name: StageName, indicator: Indicator | None = None
     ) -> Stage:
-        """What `see` says, as a stage."""
-        return Stage(stage=name, **self.see(completions, indicator)._asdict())
+        """What the reads of one question came to, as a stage."""
+        return Stage(stage=name, **self.read_fields(completions, indicator))
 
-    def see(self, completions: Sequence[Completion], indicator: Indicator | None = None) -> Seen:
+    def read_fields(self, completions: Sequence[Completion], indicator: Indicator | None = None) -> dict[str, Any]:
         """What the reads of one question came to, their log-probabilities averaged; with a calibrated probability where
-        there is a calibration for the indicator."""
+        there is a calibration for the indicator. As the fields that a `Stage` and a `Grade` share."""
+        nothing = {"score": None, "applicable": None, "reason": ""}
         for completion in completions:
             if not completion.choice_logprobs:
                 why = failure_of(completion) or Unscored.ENGINE_ERROR
-                return Seen(None, None, completion.error, unscored=why)
+                return nothing | {"reason": completion.error, "unscored": why}
         logprobs = mean_logprobs([completion.choice_logprobs for completion in completions])
         read = parse_read(logprobs)
         if isinstance(read, Unscored):
-            return Seen(None, None, label_mass=label_mass(logprobs), unscored=read)
+            return nothing | {"label_mass": label_mass(logprobs), "unscored": read}
         calibration, calibrated = self._settings.calibration, None
         if calibration is not None and indicator is not None:
             calibrated = calibration.probability(self.record.task_type, indicator, read.margin)
         if calibrated is not None:
             read = read._replace(p_pass=calibrated)
-        return Seen(
-            score=read.score,
-            applicable=read.applicable if read.score else True,
-            p_pass=read.p_pass,
-            label_mass=read.label_mass,
-            margin=read.margin,
-            calibrated=calibrated is not None,
-        )
+        return {
+            "score": read.score,
+            "applicable": read.applicable if read.score else True,
+            "reason": "",
+            "p_pass": read.p_pass,
+            "label_mass": read.label_mass,
+            "margin": read.margin,
+            "calibrated": calibrated is not None,
+        }
 
     def gather_read(self, indicator: Indicator, completion: Completion) -> Sequence[Completion] | None:
         """The reads of an indicator, once the one for each order is in."""
@@ -270,8 +259,8 @@ class ReadCase(Case):
         reads = self.gather_read(indicator, completion)
         if reads is None:
             return []
-        seen = self.see(reads, indicator)
-        self._grades[indicator.id] = Grade(id=indicator.id, indicator=indicator.title, **seen._asdict())
+        fields = self.read_fields(reads, indicator)
+        self._grades[indicator.id] = Grade(id=indicator.id, indicator=indicator.title, **fields)
         return []
 
     def verdict(self) -> Verdict | None:

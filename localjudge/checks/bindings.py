@@ -90,10 +90,6 @@ def bindings() -> dict[str, re.Pattern[str]]:
             rf"|叫)?)[^{STOP}是不的]{{1,6}}[，,、 —]{{1,2}}$"
         ),
         "self": re.compile(rf"(?:^|[{STOP}由])(?:{IN}{{0,8}}由)?(?:我|也就是我|就是我)[，,—]{{1,2}}$"),
-        "went before": re.compile(
-            rf"(?:^|[{STOP}])(?:{SELF}{ADVERB}{{0,2}}(?:不是|并非){IN}{{1,8}}(?<!的)|{IN}{{0,12}}的我|(?:我|俺|偶"
-            rf"|本人)[呀啊嘛呢]?)[，,]$"
-        ),
         "apposed": re.compile(
             rf"(?:也?是)?(?:{MEASURE}){{0,2}}(?P<attribute>(?:{IN}{{1,14}}的)?(?:本[店行群号公司]{{1,2}}{IN}{{0,4}}"
             rf"|小小?|专属"
