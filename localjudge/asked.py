@@ -15,10 +15,12 @@ from localjudge.verdicts import READ_LABELS, answer_schema_text, joint_schema_te
 
 
 def label_token_ids(engine: Engine, settings: Settings) -> dict[str, int]:
-    """The token that each label of a read begins with; empty where nothing is read, or the engine has no tokens."""
+    """The token that each label of a read begins with, and each further word of a calibration; empty where nothing is
+    read, or the engine has no tokens."""
     if settings.strategy not in ("read", "cascade"):
         return {}
-    return dict(zip(READ_LABELS, engine.first_tokens(READ_LABELS), strict=False))
+    choices = READ_LABELS + (settings.calibration.words if settings.calibration else ())
+    return dict(zip(choices, engine.first_tokens(choices), strict=False))
 
 
 def grammar_digest(engine: Engine, rubrics: Mapping[TaskType, Rubric], settings: Settings) -> str:

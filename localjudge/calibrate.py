@@ -1,10 +1,14 @@
-"""Fits a calibration: from margins and people's labels to a map for each indicator, shrunk towards the whole. The sole
-importer of scikit-learn.
+"""Fits a calibration: from reads and people's labels to a verbalizer, and to a map from margin to probability for each
+indicator, shrunk towards the whole. The sole importer of scikit-learn.
+
+A verbalizer's weights are those of a penalised logistic regression of the labels on the words' log-probabilities, with
+an intercept of each indicator's own: what is learned is what passing has in common, whatever the indicator.
 
 For indicator i the log-odds of passing are (b + b_i) * margin + a + a_i: a logistic regression in which the shared
 slope and intercept are next to free and each indicator's own deviations are penalised (ridge), so that an indicator
-with few labels keeps close to what holds for all. How strongly is chosen by cross-validation. This is Platt scaling
-(Platt 1999) with partial pooling.
+with few labels keeps close to what holds for all. This is Platt scaling (Platt 1999) with partial pooling. The margins
+that it is fitted on come from a verbalizer that did not see their group. How strongly either is penalised is chosen by
+cross-validation.
 """
 
 from __future__ import annotations
@@ -12,25 +16,31 @@ from __future__ import annotations
 import math
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key, sigmoid
-from localjudge.engines.base import Engine
+from localjudge.engines.base import Engine, Request
 from localjudge.errors import ConfigError, InputError
 from localjudge.exam import auroc
-from localjudge.judge import Judge
 from localjudge.labelled import Labelled
+from localjudge.prompts import Prompts
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric
-from localjudge.strategies import Settings
+from localjudge.strategies import ReadCase, Settings
+from localjudge.verbalizer import Verbalizer, centred
+from localjudge.verdicts import READ_LABELS, Read, Unscored, mean_logprobs, parse_read
 
 FOLDS = 5
 PENALTIES = (0.01, 0.1, 1.0)
 """Inverse strengths of the shrinkage that are tried: small is strong."""
 _FREE = 30.0
 """How much less than a deviation the shared slope is penalised: its column is this much larger."""
+_OWN = 3.0
+"""Likewise the intercept of each indicator, beside the words' weights."""
 LEAST_LABELS = 20
+LEAST_FOR_WORDS = 200
+"""Labels below which no verbalizer is tried."""
 
 
 class Point(NamedTuple):
@@ -41,31 +51,64 @@ class Point(NamedTuple):
     margin: float
     label: int
     group: str
+    logprobs: tuple[float, ...] = ()
+    """Of the labels and the words; empty where the words were not asked for."""
 
 
-def read_margins(
-    engine: Engine, rubrics: Mapping[TaskType, Rubric], labelled: Sequence[Labelled], settings: Settings
+def read_points(
+    engine: Engine,
+    rubrics: Mapping[TaskType, Rubric],
+    labelled: Sequence[Labelled],
+    settings: Settings,
+    words: tuple[str, ...] = (),
 ) -> tuple[list[Point], int]:
-    """Reads every labelled indicator under settings for `read`; returns the points, and how many came to nothing.
+    """Reads every labelled indicator under settings for `read`, with `words` beside the labels; returns the points, and
+    how many came to nothing.
 
     Raises EngineError when the engine is gone, InputError for two records with one id.
     """
-    by_id = {entry.record.id: entry for entry in labelled}
-    if len(by_id) < len(labelled):
+    if len({entry.record.id for entry in labelled}) < len(labelled):
         raise InputError("two labelled records have one id.")
-    only = {name: tuple(entry.labels) for name, entry in by_id.items()}
-    points, lost = [], 0
-    judge = Judge(engine, rubrics, settings)
-    for verdict in judge.judge((entry.record for entry in labelled), only=only):
-        entry = by_id[verdict.id]
-        for grade in verdict.detail:
-            if grade.margin is None:
-                lost += 1
-            else:
-                key = map_key(verdict.task_type, grade.id)
-                points.append(Point(key, grade.margin, entry.labels[grade.id], entry.group))
-    # Verdicts come in the order of the engine; a fit must not depend on it.
-    return sorted(points), lost
+    asked: dict[str, tuple[Labelled, str]] = {}
+    requests: list[Request] = []
+    prompts = Prompts(settings.defences, settings.seed)
+    for number, entry in enumerate(labelled):
+        rubric = rubrics[entry.record.task_type].select(tuple(entry.labels))
+        opened = ReadCase(str(number), entry.record, rubric, prompts, settings).open()
+        for request, indicator in zip(opened, _each(rubric, settings.orders), strict=True):
+            asked[request.id] = entry, indicator
+            requests.append(request._replace(choices=(*READ_LABELS, *words)))
+    reads: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    for completion in engine.generate(requests):
+        entry, indicator = asked[completion.request_id]
+        reads.setdefault((entry.record.id, indicator), []).append(completion.choice_logprobs)
+    points = []
+    for entry in labelled:
+        for indicator, label in entry.labels.items():
+            each = reads[entry.record.id, indicator]
+            logprobs = mean_logprobs(sorted(each)) if all(each) else ()
+            read = parse_read(logprobs) if logprobs else Unscored.ENGINE_ERROR
+            if isinstance(read, Read):
+                key = map_key(entry.record.task_type, indicator)
+                points.append(Point(key, read.margin, label, entry.group, logprobs if words else ()))
+    # A fit must not depend on the order of the file.
+    return sorted(points), sum(len(entry.labels) for entry in labelled) - len(points)
+
+
+def apart(engine: Engine, words: Iterable[str]) -> tuple[str, ...]:
+    """The words that begin with a token of their own, which no label and no word before them begins with; none for an
+    engine without tokens."""
+    taken, kept = set(engine.first_tokens(READ_LABELS)), []
+    for word in words if taken else ():
+        (token,) = engine.first_tokens((word,))
+        if token not in taken:
+            taken.add(token)
+            kept.append(word)
+    return tuple(kept)
+
+
+def _each(rubric: Rubric, orders: int) -> list[str]:
+    return [indicator.id for indicator in rubric.indicators for _ in range(orders)]
 
 
 def fit(
@@ -77,22 +120,27 @@ def fit(
     prompt_digest: str,
     orders: int,
     labels_digest: str,
+    words: tuple[str, ...] = (),
     base_rate: float | None = None,
 ) -> Calibration:
-    """Fits the maps, and measures them out of fold.
+    """Fits the verbalizer and the maps, and measures them out of fold. `words` are those that the points hold
+    log-probabilities of, behind the labels; they are weighed where that makes better probabilities out of fold than the
+    labels alone.
 
     `base_rate` is the share of messages that pass where the judge will be used, if it is not that of the labels (an
     exam of pairs has one half): the log-odds are moved by the difference of the two log-odds (Elkan 2001).
     Raises InputError for too few labels or labels of one kind only, ConfigError without scikit-learn.
     """
     labels = [point.label for point in points]
-    if len(points) < LEAST_LABELS or len({point.group for point in points if point.label}) < FOLDS or 0 not in labels:
+    if len(points) < LEAST_LABELS or not _can_be_split(points):
         raise InputError(
             f"{len(points)} labels, {sum(labels)} of them 1, are too few to calibrate on.",
             hint=f"Give at least {LEAST_LABELS} labels of both kinds, on {FOLDS} records or more.",
         )
-    predicted = _out_of_fold(points)
-    penalty = _best_penalty(points)
+    words = words if len(points) >= LEAST_FOR_WORDS else ()
+    ways = [(_out_of_fold(points, kept), kept) for kept in dict.fromkeys(((), words))]
+    predicted, words = min(ways, key=lambda way: _loss(points, way[0]))
+    fitted = _Fit(points, words)
     share = sum(labels) / len(labels)
     shift = _logit(base_rate) - _logit(share) if base_rate is not None else 0.0
     return Calibration(
@@ -103,9 +151,10 @@ def fit(
         labels_digest=labels_digest,
         labels=len(points),
         base_rate=share if base_rate is None else base_rate,
+        verbalizer=fitted.verbalizer,
         maps={
             key: MarginMap(slope=slope, intercept=intercept + shift, labels=count, indicator_digest=digest)
-            for key, slope, intercept, count, digest in _maps(points, penalty, rubrics)
+            for key, slope, intercept, count, digest in _maps(points, fitted, rubrics)
         },
         before=figures([sigmoid(point.margin) for point in points], labels),
         after=figures(predicted, labels),
@@ -129,19 +178,55 @@ def figures(probabilities: Sequence[float], labels: Sequence[int]) -> FoldFigure
 
 
 def _maps(
-    points: Sequence[Point], penalty: float, rubrics: Mapping[TaskType, Rubric]
+    points: Sequence[Point], fitted: _Fit, rubrics: Mapping[TaskType, Rubric]
 ) -> Iterable[tuple[str, float, float, int, str]]:
     """A map for every indicator of the rubrics: one without labels gets what holds for all."""
-    fitted = _Fit(points, penalty)
     for task_type, rubric in sorted(rubrics.items()):
         for indicator in rubric.indicators:
             key = map_key(task_type, indicator.id)
-            slope, intercept = fitted.map_of(key)
+            slope, intercept = fitted.maps.map_of(key)
             yield key, slope, intercept, sum(point.key == key for point in points), indicator.digest
 
 
 class _Fit:
-    """One penalised logistic regression over points."""
+    """All that is fitted on some points: with a verbalizer where there are words, else on the margins of the labels."""
+
+    def __init__(self, points: Sequence[Point], words: tuple[str, ...]) -> None:
+        self.verbalizer: Verbalizer | None = None
+        if words:
+            margins, penalty = _best_margins(points, words)
+            self.verbalizer = _verbalizer(points, words, penalty)
+            points = [point._replace(margin=margin) for point, margin in zip(points, margins, strict=True)]
+        self.maps = _Maps(points, _best_penalty(points))
+
+    def probability(self, point: Point) -> float:
+        margin = self.verbalizer.margin(point.logprobs) if self.verbalizer else point.margin
+        slope, intercept = self.maps.map_of(point.key)
+        return sigmoid(slope * margin + intercept)
+
+
+def _verbalizer(points: Sequence[Point], words: tuple[str, ...], penalty: float) -> Verbalizer:
+    """A logistic regression of labels on how far words' log-probabilities lie above their mean."""
+    keys = {key: place for place, key in enumerate(sorted({point.key for point in points}))}
+    rows = [centred(point.logprobs) for point in points]
+    middle = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    moved = [[value - mean for value, mean in zip(row, middle, strict=True)] for row in rows]
+    scale = math.sqrt(sum(value * value for row in moved for value in row) / (len(rows) * len(middle))) or 1.0
+    design = []
+    for point, row in zip(points, moved, strict=True):
+        own = [0.0] * len(keys)
+        own[keys[point.key]] = _OWN
+        design.append([value / scale for value in row] + own)
+    raw = [float(value) / scale for value in _fitted(penalty, design, points).coef_[0][: len(middle)]]
+    weights = [value - sum(raw) / len(raw) for value in raw]
+    return Verbalizer(
+        weights=dict(zip((*READ_LABELS, *words), weights, strict=True)),
+        offset=-sum(weight * value for weight, value in zip(weights, middle, strict=True)),
+    )
+
+
+class _Maps:
+    """One penalised logistic regression over margins."""
 
     def __init__(self, points: Sequence[Point], penalty: float) -> None:
         self._keys = sorted({point.key for point in points})
@@ -149,10 +234,7 @@ class _Fit:
         self._centre = sum(margins) / len(margins)
         spread = math.sqrt(sum((margin - self._centre) ** 2 for margin in margins) / len(margins))
         self._scale = spread or 1.0
-        self._model = _logistic(penalty)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._model.fit([self._row(point.key, point.margin) for point in points], [point.label for point in points])
+        self._model = _fitted(penalty, [self._row(point.key, point.margin) for point in points], points)
 
     def _row(self, key: str, margin: float) -> list[float]:
         z = (margin - self._centre) / self._scale
@@ -170,37 +252,64 @@ class _Fit:
         slope = max(slope, 0.0) / self._scale
         return slope, intercept - slope * self._centre
 
-    def probability(self, point: Point) -> float:
-        slope, intercept = self.map_of(point.key)
-        return sigmoid(slope * point.margin + intercept)
+
+def _out_of_fold(points: Sequence[Point], words: tuple[str, ...]) -> list[float]:
+    """Each point's probability by a fit that saw no point of its group; the penalties are chosen inside each fold."""
+    return _crossed(points, lambda training: _Fit(training, words).probability)
 
 
-def _out_of_fold(points: Sequence[Point]) -> list[float]:
-    """Each point's probability by a fit that saw no point of its group; the penalty is chosen inside each fold."""
-    predicted = [0.0] * len(points)
-    for fold in range(FOLDS):
-        training = [point for point in points if _fold_of(point) != fold]
-        fitted = _Fit(training, _best_penalty(training))
-        for place, point in enumerate(points):
-            if _fold_of(point) == fold:
-                predicted[place] = fitted.probability(point)
-    return predicted
+def _best_margins(points: Sequence[Point], words: tuple[str, ...]) -> tuple[list[float], float]:
+    """Margins by verbalizers that saw no point of their group, and the penalty that makes the best ones."""
+
+    def tried(penalty: float) -> list[float]:
+        def learned(training: Sequence[Point]) -> Callable[[Point], float]:
+            verbalizer = _verbalizer(training, words, penalty)
+            return lambda point: verbalizer.margin(point.logprobs)
+
+        return _crossed(points, learned)
+
+    return min(
+        ((tried(penalty), penalty) for penalty in PENALTIES),
+        key=lambda one: _loss(points, [sigmoid(margin) for margin in one[0]]),
+    )
 
 
 def _best_penalty(points: Sequence[Point]) -> float:
     def loss(penalty: float) -> float:
-        total = 0.0
-        for fold in range(FOLDS):
-            training = [point for point in points if _fold_of(point) != fold]
-            held = [point for point in points if _fold_of(point) == fold]
-            if held and len({point.label for point in training}) == 2:
-                fitted = _Fit(training, penalty)
-                total += figures([fitted.probability(point) for point in held], [p.label for p in held]).log_loss * len(
-                    held
-                )
-        return total
+        def learned(training: Sequence[Point]) -> Callable[[Point], float]:
+            maps = _Maps(training, penalty)
+
+            def probability(point: Point) -> float:
+                slope, intercept = maps.map_of(point.key)
+                return sigmoid(slope * point.margin + intercept)
+
+            return probability
+
+        return _loss(points, _crossed(points, learned))
 
     return min(PENALTIES, key=loss)
+
+
+def _crossed(points: Sequence[Point], learn: Callable[[Sequence[Point]], Callable[[Point], float]]) -> list[float]:
+    """What each point gets from what was learned on the points of the other folds."""
+    values = [0.0] * len(points)
+    for fold in range(FOLDS):
+        held = [place for place, point in enumerate(points) if _fold_of(point) == fold]
+        if held:
+            learned = learn([point for point in points if _fold_of(point) != fold])
+            for place in held:
+                values[place] = learned(points[place])
+    return values
+
+
+def _loss(points: Sequence[Point], probabilities: Sequence[float]) -> float:
+    return figures(probabilities, [point.label for point in points]).log_loss
+
+
+def _can_be_split(points: Sequence[Point]) -> bool:
+    """Whether both labels are left wherever a fold, and one more inside the rest, is held back."""
+    folds = {label: {_fold_of(point) for point in points if point.label == label} for label in (0, 1)}
+    return all(len(found) > 2 for found in folds.values())
 
 
 def _fold_of(point: Point) -> int:
@@ -208,12 +317,15 @@ def _fold_of(point: Point) -> int:
     return zlib.crc32(point.group.encode("utf-8")) % FOLDS
 
 
-def _logistic(penalty: float) -> Any:
+def _fitted(penalty: float, rows: Sequence[Sequence[float]], points: Sequence[Point]) -> Any:
     try:
         from sklearn.linear_model import LogisticRegression
     except ImportError as error:
         raise ConfigError("calibrating needs scikit-learn.", hint="Run pip install 'localjudge[calibrate]'.") from error
-    return LogisticRegression(C=penalty, max_iter=2000)
+    model = LogisticRegression(C=penalty, max_iter=2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(rows, [point.label for point in points])
 
 
 def _logit(share: float) -> float:

@@ -1,4 +1,4 @@
-"""A calibration: what a read's margin means as a probability, for one model, one prompt and one set of rubrics. Applies
+"""A calibration: what a read means as a probability, for one model, one prompt and one set of rubrics. Applies
 it and refuses any other; `calibrate` makes it. Reads and writes its file, asks no model.
 """
 
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from localjudge.errors import ConfigError
 from localjudge.records import TaskType
 from localjudge.rubric import Indicator
+from localjudge.verbalizer import Verbalizer
+from localjudge.verdicts import margin_of
 
 _PACKAGED = resources.files("localjudge") / "calibrations"
 
@@ -59,7 +61,7 @@ class FoldFigures(NamedTuple):
 class Calibration(_Frozen):
     """Maps from margin to probability, and what they belong to."""
 
-    schema_name: Literal["localjudge/calibration/1"] = "localjudge/calibration/1"
+    schema_name: Literal["localjudge/calibration/2"] = "localjudge/calibration/2"
     model: str
     model_digest: str
     prompt_digest: str
@@ -70,6 +72,8 @@ class Calibration(_Frozen):
     labels: int
     base_rate: float = Field(gt=0, lt=1)
     """Share of passing messages that the probabilities assume."""
+    verbalizer: Verbalizer | None = None
+    """What makes the margin; None where it is that of the labels."""
     maps: dict[str, MarginMap]
     """By `map_key`."""
     before: FoldFigures
@@ -80,15 +84,32 @@ class Calibration(_Frozen):
     @property
     def digest(self) -> str:
         """sha256 of its canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+        return _digest(self)
+
+    @property
+    def verbalizer_digest(self) -> str:
+        """sha256 of the verbalizer's canonical JSON; empty without one."""
+        return _digest(self.verbalizer) if self.verbalizer else ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a read asks for beside the labels."""
+        return self.verbalizer.words if self.verbalizer else ()
+
+    def knows(self, task_type: TaskType, indicator: Indicator) -> bool:
+        """Whether it has a map for the indicator in these words."""
+        found = self.maps.get(map_key(task_type, indicator.id))
+        return found is not None and found.indicator_digest == indicator.digest
+
+    def margin(self, logprobs: tuple[float, ...]) -> float:
+        """The margin that its maps take, from the log-probabilities of the labels and its words."""
+        return self.verbalizer.margin(logprobs) if self.verbalizer else margin_of(logprobs)
 
     def probability(self, task_type: TaskType, indicator: Indicator, margin: float) -> float | None:
         """Calibrated probability of passing; None for an indicator that it does not know in these words."""
-        found = self.maps.get(map_key(task_type, indicator.id))
-        if found is None or found.indicator_digest != indicator.digest:
+        if not self.knows(task_type, indicator):
             return None
-        return found.probability(margin)
+        return self.maps[map_key(task_type, indicator.id)].probability(margin)
 
     def check_fits(self, model_digest: str, prompt_digest: str, orders: int) -> None:
         """Raises ConfigError unless it was made with this model, these prompts and so many reads of each indicator."""
@@ -102,6 +123,11 @@ class Calibration(_Frozen):
                     f"this calibration was made with another {what} ({own}, not {theirs}).",
                     hint="Run `localjudge calibrate` again, or give --calibration off.",
                 )
+
+
+def _digest(model: BaseModel) -> str:
+    text = json.dumps(model.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def sigmoid(odds: float) -> float:

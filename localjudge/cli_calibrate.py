@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from localjudge.calibrate import fit, read_margins
+from localjudge.calibrate import apart, fit, read_points
 from localjudge.calibration import file_name
 from localjudge.cli_options import (
     calibrations,
@@ -20,13 +20,14 @@ from localjudge.cli_options import (
 )
 from localjudge.disk import write_whole
 from localjudge.errors import StoreError, UsageError
-from localjudge.exam import packaged_exam
+from localjudge.exam import packaged_training
 from localjudge.labelled import read_labelled
 from localjudge.offline import go_offline
 from localjudge.prompts import Defences, Prompts
 from localjudge.records import input_digest
 from localjudge.report import render_calibration
 from localjudge.strategies import Settings
+from localjudge.verbalizer import WORDS
 
 
 @click.command()
@@ -56,10 +57,10 @@ def calibrate(
 ) -> None:
     """Fit probabilities and thresholds for a model on records with labels, or on minimal pairs.
 
-    Without LABELLED, on the packaged development exam.
+    Without LABELLED, on the packaged training pairs.
     """
     go_offline()
-    source = labelled_file or packaged_exam()
+    source = labelled_file or packaged_training()
     packs = rubrics(rubric_names, "")
     labelled = read_labelled(source, packs)
     choice = engine_choice(options)
@@ -68,7 +69,8 @@ def calibrate(
         raise UsageError("the fake engine has no margins to calibrate.", hint="Give --engine vllm, hf or server.")
     with choice.open(model) as engine:
         asked = Settings(strategy="read", orders=orders, rules="off", defences=defences)
-        points, lost = read_margins(engine, packs, labelled, asked)
+        words = apart(engine, WORDS)
+        points, lost = read_points(engine, packs, labelled, asked, words)
     if lost:
         click.echo(f"warning: {lost} of {lost + len(points)} reads came to nothing and are left out.", err=True)
     fitted = fit(
@@ -79,6 +81,7 @@ def calibrate(
         prompt_digest=Prompts(defences).digest,
         orders=orders,
         labels_digest=input_digest((source,)),
+        words=words,
         base_rate=base_rate,
     )
     target = out or calibrations() / file_name(model.digest, fitted.prompt_digest, orders)

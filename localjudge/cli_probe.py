@@ -108,6 +108,7 @@ def probe(
         head = {
             "name": setting.name,
             "orders": orders,
+            "verbalizer": known.verbalizer_digest if known else "",
             "setting": setting_of(info),
             "input_digest": input_digest((source,)),
             "prompt_digest": prompts.digest,
@@ -170,7 +171,7 @@ def _found(
     first: Answers,
 ) -> Probe:
     own = answers[0].logprobs
-    band = noise_band([each.logprobs for each in answers])
+    band = noise_band([each.logprobs for each in answers], asked)
     return Probe(
         **head,
         model=model.spec.name,

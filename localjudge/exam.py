@@ -134,6 +134,11 @@ def packaged_exam() -> Path:
     return Path(str(resources.files("localjudge") / "exams" / "dev.jsonl"))
 
 
+def packaged_training() -> Path:
+    """The pairs to calibrate on that come with the package: none of them is in the exam."""
+    return Path(str(resources.files("localjudge") / "exams" / "train.jsonl"))
+
+
 def read_pairs(path: Path, rubrics: Mapping[TaskType, Rubric]) -> list[Pair]:
     """Reads a pair file. Raises InputError naming file, line and pair for the first fault."""
     pairs: list[Pair] = []

@@ -25,6 +25,7 @@ from localjudge.prompts import Prompts
 from localjudge.records import Record, TaskType
 from localjudge.rubric import Rubric
 from localjudge.strategies import ReadCase, Settings
+from localjudge.verbalizer import Verbalizer
 from localjudge.verdicts import MIN_LABEL_MASS, label_mass, margin_of, mean_logprobs
 from localjudge.weights import LocalModel
 
@@ -48,6 +49,12 @@ class Question(NamedTuple):
     requests: tuple[Request, ...]
     threshold: float | None
     """The margin from which on it passes; None where the margin decides nothing."""
+    verbalizer: Verbalizer | None = None
+    """What makes its margin; None where it is that of the labels."""
+
+    def margin(self, logprobs: Logprobs) -> float:
+        """As a grade would have it."""
+        return self.verbalizer.margin(logprobs) if self.verbalizer else margin_of(logprobs)
 
 
 class Way(NamedTuple):
@@ -124,6 +131,8 @@ class Probe(_Frozen):
     model_digest: str
     prompt_digest: str
     orders: int
+    verbalizer: str = ""
+    """Digest of what makes the margins; empty where they are those of the labels."""
     setting: dict[str, Any]
     """Engine, options, versions, device and switches: the band holds where all of these are the same."""
     input_digest: str
@@ -145,7 +154,7 @@ class Probe(_Frozen):
     @property
     def file_name(self) -> str:
         """The name that `find_probe` looks for."""
-        return _file_name(self.model_digest, self.prompt_digest, self.orders, self.setting)
+        return _file_name(self.model_digest, self.prompt_digest, self.orders, self.verbalizer, self.setting)
 
 
 def questions(
@@ -156,16 +165,18 @@ def questions(
     prompts: Prompts | None = None,
 ) -> list[Question]:
     """Every indicator of every record, as `read` asks it with these prompts; the checks are not run."""
-    settings, prompts, asked = Settings(strategy="read", orders=orders), prompts or Prompts(), list[Question]()
+    settings = Settings(strategy="read", orders=orders, calibration=calibration)
+    prompts, asked = prompts or Prompts(), list[Question]()
     for number, record in enumerate(records):
         rubric = rubrics[record.task_type]
         requests = ReadCase(str(number), record, rubric, prompts, settings).open()
         for place, indicator in enumerate(rubric.indicators):
-            known = calibration.maps.get(map_key(record.task_type, indicator.id)) if calibration else None
-            fits = known is not None and known.indicator_digest == indicator.digest
-            threshold = known.threshold if known is not None and fits else 0.0
-            own = tuple(requests[place * orders : (place + 1) * orders])
-            asked.append(Question(f"{number}/{indicator.id}", own, threshold))
+            name, own = f"{number}/{indicator.id}", tuple(requests[place * orders : (place + 1) * orders])
+            if calibration is not None and calibration.knows(record.task_type, indicator):
+                threshold = calibration.maps[map_key(record.task_type, indicator.id)].threshold
+                asked.append(Question(name, own, threshold, calibration.verbalizer))
+            else:
+                asked.append(Question(name, own, 0.0))
     return asked
 
 
@@ -227,33 +238,30 @@ def compare(first: Mapping[str, Logprobs], other: Mapping[str, Logprobs], asked:
     both = [question for question in asked if question.name in first and question.name in other]
     if not both:
         raise EngineError("no read was answered.", hint="Do the records fit --max-model-len?")
-    pairs = [(first[question.name], other[question.name]) for question in both]
-    moved = sorted(abs(margin_of(one) - margin_of(two)) for one, two in pairs)
+    pairs = [(question, first[question.name], other[question.name]) for question in both]
+    moved = sorted(abs(question.margin(one) - question.margin(two)) for question, one, two in pairs)
     return Comparison(
         reads=len(both),
         largest=moved[-1],
         quantile_99=moved[math.ceil(0.99 * len(moved)) - 1],
-        identical=sum(one == two for one, two in pairs),
-        flipped=sum(
-            _passes(question, one) != _passes(question, two) for question, (one, two) in zip(both, pairs, strict=True)
-        ),
+        identical=sum(one == two for _, one, two in pairs),
+        flipped=sum(_passes(question, one) != _passes(question, two) for question, one, two in pairs),
     )
 
 
-def noise_band(ways: Sequence[Mapping[str, Logprobs]]) -> float:
+def noise_band(ways: Sequence[Mapping[str, Logprobs]], asked: Sequence[Question]) -> float:
     """The largest difference, over all questions, between a question's highest and lowest margin in any of the ways.
 
     Not the largest difference from the first way: a verdict may have been made in any of them.
     """
-    names = {name for way in ways for name in way}
-    margins = ([margin_of(way[name]) for way in ways if name in way] for name in names)
-    return max((max(each) - min(each) for each in margins), default=0.0)
+    margins = ([each.margin(way[each.name]) for way in ways if each.name in way] for each in asked)
+    return max((max(each) - min(each) for each in margins if each), default=0.0)
 
 
 def inside(way: Mapping[str, Logprobs], asked: Sequence[Question], band: float) -> int:
     """How many questions have a margin no further than `band` from their threshold."""
     return sum(
-        abs(margin_of(way[question.name]) - question.threshold) <= band
+        abs(question.margin(way[question.name]) - question.threshold) <= band
         for question in asked
         if question.name in way and question.threshold is not None
     )
@@ -290,19 +298,21 @@ def read_probe(path: Path) -> Probe:
 
 
 def find_band(
-    folder: Path, info: EngineInfo, *, model_digest: str, prompt_digest: str, orders: int
+    folder: Path, info: EngineInfo, *, model_digest: str, prompt_digest: str, orders: int, verbalizer: str = ""
 ) -> NoiseBand | None:
-    """The band that a probe of this model, these prompts and this very setting left in `folder`; None without one.
+    """The band that a probe of this model, these prompts, this verbalizer and this very setting left in `folder`; None
+    without one.
 
     Raises ConfigError for a file that cannot be read.
     """
-    path = folder / _file_name(model_digest, prompt_digest, orders, setting_of(info))
+    path = folder / _file_name(model_digest, prompt_digest, orders, verbalizer, setting_of(info))
     return read_probe(path).band if path.is_file() else None
 
 
-def _file_name(model_digest: str, prompt_digest: str, orders: int, setting: Mapping[str, Any]) -> str:
-    return f"{model_digest[:16]}-{prompt_digest[:16]}-{orders}-{digest_of(setting)[:16]}.json"
+def _file_name(model_digest: str, prompt_digest: str, orders: int, verbalizer: str, setting: Mapping[str, Any]) -> str:
+    asked = f"{orders}-{verbalizer[:16]}" if verbalizer else f"{orders}"
+    return f"{model_digest[:16]}-{prompt_digest[:16]}-{asked}-{digest_of(setting)[:16]}.json"
 
 
 def _passes(question: Question, logprobs: Logprobs) -> bool:
-    return question.threshold is None or margin_of(logprobs) >= question.threshold
+    return question.threshold is None or question.margin(logprobs) >= question.threshold

@@ -241,6 +241,8 @@ def render_calibration(calibration: Calibration) -> str:
     console.print(
         f"{calibration.model}: {calibration.labels} labels, assumed share of passes {percent(calibration.base_rate)}"
     )
+    weighed = f"the labels and {len(calibration.words)} words" if calibration.verbalizer else "the labels alone"
+    console.print(f"the margin weighs {weighed}")
     figures = Table(box=None, pad_edge=False)
     figures.add_column("on labels not fitted on", no_wrap=True)
     for heading in ("uncalibrated", "calibrated"):

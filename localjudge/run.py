@@ -185,8 +185,14 @@ def open_judge(request: RunRequest) -> SteadyJudge:
 def _noise_band(request: RunRequest, plan: Plan, info: EngineInfo) -> NoiseBand | None:
     if request.probes is None or plan.strategy not in ("read", "cascade"):
         return None
+    calibration = request.settings.calibration
     return find_band(
-        request.probes, info, model_digest=plan.model.digest, prompt_digest=plan.prompt_digest, orders=plan.orders
+        request.probes,
+        info,
+        model_digest=plan.model.digest,
+        prompt_digest=plan.prompt_digest,
+        orders=plan.orders,
+        verbalizer=calibration.verbalizer_digest if calibration else "",
     )
 
 

@@ -101,10 +101,13 @@ class Case(ABC):
         return self._request(name, messages, EXPLAIN_TOKENS, answer_schema_text(), thinking_budget)
 
     def read_requests(self, indicator: Indicator, name: str) -> list[Request]:
-        """Asks for one word, and reads how likely each of the labels is; once for each order of the examples."""
+        """Asks for one word, and reads how likely the labels are, and the words of the calibration; once for each order
+        of the examples."""
         tails = self._prompts.reads(self.rubric, indicator, self._settings.orders)
+        calibration = self._settings.calibration
+        choices = READ_LABELS + (calibration.words if calibration else ())
         return [
-            self._request(name + "~" * number, self._about(tail), 1, choices=READ_LABELS)
+            self._request(name + "~" * number, self._about(tail), 1, choices=choices)
             for number, tail in enumerate(tails)
         ]
 
@@ -131,7 +134,8 @@ class Case(ABC):
         if isinstance(read, Unscored):
             return nothing | {"label_mass": label_mass(logprobs), "unscored": read}
         calibration, calibrated = self._settings.calibration, None
-        if calibration is not None and indicator is not None:
+        if calibration is not None and indicator is not None and calibration.knows(self.record.task_type, indicator):
+            read = read._replace(margin=calibration.margin(logprobs))
             calibrated = calibration.probability(self.record.task_type, indicator, read.margin)
         if calibrated is not None:
             read = read._replace(p_pass=calibrated)

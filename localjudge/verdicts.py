@@ -334,13 +334,13 @@ def mean_logprobs(reads: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
 
 
 def label_mass(logprobs: tuple[float, ...]) -> float:
-    """How much of the next-token probability a read's labels hold."""
-    return sum(math.exp(value) for value in logprobs)
+    """How much of the next-token probability a read's labels hold; what stands behind the labels is not counted."""
+    return sum(math.exp(value) for value in logprobs[: len(READ_LABELS)])
 
 
 def margin_of(logprobs: tuple[float, ...]) -> float:
-    """Natural log-odds of passing that a read's log-probabilities hold, whatever mass the labels have together."""
-    return _margin(*[max(value, _LOGPROB_FLOOR) for value in logprobs])
+    """Natural log-odds of passing that the labels of a read hold, whatever mass they have together."""
+    return _margin(*[max(value, _LOGPROB_FLOOR) for value in logprobs[: len(READ_LABELS)]])
 
 
 def _margin(met: float, not_met: float, not_applicable: float) -> float:
@@ -350,9 +350,10 @@ def _margin(met: float, not_met: float, not_applicable: float) -> float:
 
 
 def parse_read(logprobs: tuple[float, ...]) -> Read | Unscored:
-    """Reads the log-probabilities of READ_LABELS as the next token; OFF_LABEL when their mass is too small."""
+    """Reads the log-probabilities of READ_LABELS as the next token, which come first; OFF_LABEL when their mass is too
+    small."""
     # Engines report a token they gave no chance as minus infinity; a floor keeps every figure finite.
-    floored = [max(value, _LOGPROB_FLOOR) for value in logprobs]
+    floored = [max(value, _LOGPROB_FLOOR) for value in logprobs[: len(READ_LABELS)]]
     met, not_met, not_applicable = map(math.exp, floored)
     mass = met + not_met + not_applicable
     if not mass >= MIN_LABEL_MASS:

@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import ROOT, call
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from localjudge.calibrate import Point, figures, fit
+from localjudge.calibrate import Point, apart, figures, fit, read_points
 from localjudge.calibration import Calibration, MarginMap, choose_calibration, file_name, read_calibration
+from localjudge.engines import open_engine
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine
 from localjudge.errors import ConfigError, InputError
-from localjudge.exam import packaged_exam, read_pairs
+from localjudge.exam import Pair, packaged_exam, packaged_training, read_pairs
 from localjudge.judge import Judge
-from localjudge.labelled import from_pairs, read_labelled
+from localjudge.labelled import Labelled, from_pairs, read_labelled
 from localjudge.prompts import Prompts
 from localjudge.records import parse_record
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
+from localjudge.verbalizer import WORDS, Verbalizer
+from localjudge.verdicts import READ_LABELS, margin_of
 
 RUBRICS = builtin_rubrics()
 FINITE = st.floats(-50, 50)
@@ -40,7 +46,7 @@ def labelled_reads(*, bias: float = 6.0, noise: float = 1.0, count: int = 600, s
     return points
 
 
-def fitted(points: list[Point], **more: float) -> Calibration:
+def fitted(points: list[Point], **more: Any) -> Calibration:
     return fit(
         points,
         RUBRICS,
@@ -130,6 +136,99 @@ def test_a_map_keeps_the_order_of_margins(slope: float, intercept: float, one: f
     assert 0 <= fitted_map.probability(low) <= fitted_map.probability(high) <= 1
 
 
+# The verbalizer
+
+
+WORDS_ASKED = ("好", "差", "吗")
+
+
+def worded_reads(*, told: float = 1.0, count: int = 600, seed: int = 3) -> list[Point]:
+    """Reads whose labels tell nothing, and of whose words two do."""
+    rng = random.Random(seed)
+    points = []
+    for number in range(count):
+        label = number % 2
+        side = told if label else -told
+        words = (-9 + side + rng.gauss(0, 1), -9 - side + rng.gauss(0, 1), -9 + rng.gauss(0, 1))
+        labels = (-0.7 + rng.gauss(0, 0.2), -0.8 + rng.gauss(0, 0.2), -5.0)
+        key = f"push {('1.1', '2.1', '5.4')[number % 3]}"
+        points.append(Point(key, margin_of(labels), label, f"g{number // 2}", (*labels, *words)))
+    return points
+
+
+def test_words_are_weighed_where_they_tell_what_the_labels_do_not() -> None:
+    plain, made = fitted(worded_reads()), fitted(worded_reads(), words=WORDS_ASKED)
+    assert plain.verbalizer is None and plain.after.accuracy < 0.6
+    assert made.verbalizer is not None and made.words == WORDS_ASKED
+    assert made.after.accuracy > 0.85
+    weights = made.verbalizer.weights
+    assert weights["好"] > 3 * abs(weights["吗"]) and weights["差"] < -3 * abs(weights["吗"])
+    assert sum(weights.values()) == pytest.approx(0, abs=1e-9)
+
+
+def test_words_that_tell_nothing_are_not_kept() -> None:
+    rng = random.Random(4)
+    points = [
+        point._replace(logprobs=(math.log(0.5), math.log(0.4), -4.0, *(rng.gauss(-9, 1) for _ in WORDS_ASKED)))
+        for point in labelled_reads()
+    ]
+    assert fitted(points, words=WORDS_ASKED).verbalizer is None
+
+
+def test_no_words_are_weighed_on_few_labels() -> None:
+    assert fitted(worded_reads(count=150), words=WORDS_ASKED).verbalizer is None
+
+
+def test_figures_with_words_are_of_fits_that_did_not_see_the_label() -> None:
+    rng = random.Random(5)
+    points = [point._replace(label=rng.randrange(2)) for point in worded_reads(count=240)]
+    assert fitted(points, words=WORDS_ASKED).after.accuracy < 0.6
+
+
+LOGPROBS = st.lists(st.floats(-30, 0), min_size=6, max_size=6)
+MADE = Verbalizer(weights={"是": 1.0, "否": -1.5, "无": 0.2, "好": 0.5, "差": -0.3, "吗": 0.1}, offset=0.4)
+
+
+@given(LOGPROBS, st.floats(-9, 0))
+def test_what_raises_all_words_alike_moves_no_margin(logprobs: list[float], by: float) -> None:
+    assert MADE.margin([value + by for value in logprobs]) == pytest.approx(MADE.margin(logprobs), abs=1e-6)
+
+
+@given(LOGPROBS, st.integers(0, 5))
+def test_a_word_without_any_chance_leaves_the_margin_finite(logprobs: list[float], place: int) -> None:
+    logprobs[place] = -math.inf
+    assert math.isfinite(MADE.margin(logprobs))
+
+
+def test_a_verbalizer_weighs_the_labels_and_may_be_kept_in_any_order() -> None:
+    with pytest.raises(ValidationError, match="no weight"):
+        Verbalizer(weights={"好": 1.0, "差": -1.0}, offset=0.0)
+    turned = Verbalizer(weights=dict(sorted(MADE.weights.items())), offset=MADE.offset)
+    values = dict(zip((*READ_LABELS, *MADE.words), (-0.5, -1.0, -3.0, -9.0, -8.0, -7.0), strict=True))
+    assert turned.margin([values[word] for word in (*READ_LABELS, *turned.words)]) == pytest.approx(
+        MADE.margin(list(values.values()))
+    )
+
+
+def test_labels_that_no_fold_could_be_tested_on_are_too_few() -> None:
+    points = [point._replace(label=1, group=f"own{n}") for n, point in enumerate(labelled_reads(count=60))]
+    with pytest.raises(InputError, match="too few"):
+        fitted([*points, *(point._replace(label=0, group="one") for point in points[:20])])
+
+
+def test_words_that_begin_like_another_are_not_asked_for(tiny_model: Path) -> None:
+    with open_engine("hf", tiny_model, name="tiny", options={}) as engine:
+        kept = apart(engine, ("好", "是", "好处", "差", "好"))
+    assert kept[0] == "好" and "差" in kept and "是" not in kept and len(kept) == len(set(kept))
+    assert apart(FakeEngine(), WORDS_ASKED) == ()
+
+
+def test_the_packaged_words_begin_differently_in_qwens_vocabulary_and_fit_what_vllm_returns(tiny_model: Path) -> None:
+    with open_engine("hf", tiny_model, name="tiny", options={}) as engine:
+        assert apart(engine, WORDS) == WORDS
+    assert len(READ_LABELS) + len(WORDS) <= 128
+
+
 # What it belongs to
 
 
@@ -181,6 +280,63 @@ def test_a_grade_says_whether_its_probability_is_calibrated(strategy: str) -> No
     assert read_with(with_it)[:2] == (pytest.approx(expected), True)
 
 
+def worded_read(calibration: Calibration) -> tuple[float | None, float | None, bool]:
+    asked: list[tuple[str, ...]] = []
+
+    def answer(request: Request) -> Completion:
+        asked.append(request.choices)
+        labels = (math.log(0.7), math.log(0.2), math.log(0.1))
+        return Completion(request.id, "", "stop", choice_logprobs=(*labels, -3.0, -9.0, -6.0))
+
+    rubrics = {"push": RUBRICS["push"].select(("1.1",))}
+    record = parse_record({"id": "a", "task_type": "push", "message": "好"})
+    settings = Settings(strategy="read", calibration=calibration)
+    (verdict,) = Judge(FakeEngine(answer), rubrics, settings).judge([record])
+    assert asked == [READ_LABELS + WORDS_ASKED]
+    grade = verdict.detail[0]
+    assert grade.label_mass == pytest.approx(1.0)
+    return grade.p_pass, grade.margin, grade.calibrated
+
+
+def test_a_read_with_a_verbalizer_asks_for_its_words_and_has_its_margin() -> None:
+    made = fitted(worded_reads(), words=WORDS_ASKED)
+    assert made.verbalizer is not None
+    margin = made.verbalizer.margin((math.log(0.7), math.log(0.2), math.log(0.1), -3.0, -9.0, -6.0))
+    p_pass = made.maps["push 1.1"].probability(margin)
+    assert p_pass > 0.9
+    assert worded_read(made) == (pytest.approx(p_pass), pytest.approx(margin), True)
+
+
+def test_an_indicator_in_other_words_keeps_the_margin_of_the_labels() -> None:
+    made = fitted(worded_reads(), words=WORDS_ASKED)
+    other = made.maps["push 1.1"].model_copy(update={"indicator_digest": "0" * 64})
+    changed = made.model_copy(update={"maps": made.maps | {"push 1.1": other}})
+    assert worded_read(changed) == (pytest.approx(0.8), pytest.approx(math.log(4)), False)
+
+
+def test_labelled_records_are_read_with_the_words_and_lost_reads_are_counted() -> None:
+    def answer(request: Request) -> Completion:
+        assert request.choices == READ_LABELS + WORDS_ASKED
+        if "消息1" in str(request.messages):
+            return Completion(request.id, "", "too_long")
+        return Completion(request.id, "", "length", choice_logprobs=(-0.5, -1.5, -3.0, -9.0, -8.0, -7.0))
+
+    labelled = [
+        Labelled(
+            parse_record({"id": f"r{n}", "task_type": "push", "message": f"消息{n}"}), {"2.1": 1, "1.1": 0}, f"r{n}"
+        )
+        for n in range(3)
+    ]
+    points, lost = read_points(FakeEngine(answer), RUBRICS, labelled, Settings(strategy="read"), WORDS_ASKED)
+    assert lost == 2
+    assert sorted((point.group, point.key, point.label) for point in points) == [
+        (f"r{n}", key, label) for n in (0, 2) for key, label in (("push 1.1", 0), ("push 2.1", 1))
+    ]
+    assert all(point.logprobs == (-0.5, -1.5, -3.0, -9.0, -8.0, -7.0) for point in points)
+    with pytest.raises(InputError, match="one id"):
+        read_points(FakeEngine(answer), RUBRICS, labelled * 2, Settings(strategy="read"))
+
+
 def test_an_indicator_in_other_words_stays_uncalibrated() -> None:
     made = fitted(labelled_reads())
     other = made.maps["push 1.1"].model_copy(update={"indicator_digest": "0" * 64})
@@ -189,6 +345,23 @@ def test_an_indicator_in_other_words_stays_uncalibrated() -> None:
 
 
 # Labels
+
+
+def test_the_packaged_pairs_to_calibrate_on_cover_what_no_rule_decides_and_are_not_the_exams() -> None:
+    training, exam = read_pairs(packaged_training(), RUBRICS), read_pairs(packaged_exam(), RUBRICS)
+    counts = Counter((pair.task_type, pair.indicator) for pair in training)
+    decided = {("push", "5.4"), ("push", "6.4"), ("push", "7.5")}
+    everything = {(task, indicator.id) for task, rubric in RUBRICS.items() for indicator in rubric.indicators}
+    assert set(counts) == everything - decided and set(counts.values()) == {12}
+
+    def phrases(pair: Pair) -> set[str]:
+        texts = [record.message for record in pair.records()]
+        return {text[start : start + 5] for text in texts for start in range(len(text) - 4)}
+
+    examined = [phrases(pair) for pair in exam]
+    for pair in training:
+        own = phrases(pair)
+        assert max(len(own & other) / len(own | other) for other in examined) < 0.15, pair.pair_id
 
 
 def test_the_two_sides_of_a_pair_are_one_group_with_both_labels() -> None:

@@ -51,7 +51,8 @@ GROUND = {
     "verdicts": "checks.base flags records rubric",
     "model_lock": "errors model_folder strict_yaml",
     "own_folder": "errors model_folder registry",
-    "calibration": "errors records rubric",
+    "verbalizer": "verdicts",
+    "calibration": "errors records rubric verbalizer verdicts",
 }
 # Checks wing: pure functions of a record. A pack names them, so that it stands on the ground floor.
 CHECKS = {
@@ -121,8 +122,8 @@ RUNS = {
     "recovery": "engines.base errors flags judge records rubric strategies verdicts",
     "engine_choice": "egress engines engines.base errors offline registry weights",
     "strictness": "errors",
-    "probe": "calibration engine_choice engines.base errors manifest noise prompts records rubric strategies verdicts "
-    "weights",
+    "probe": "calibration engine_choice engines.base errors manifest noise prompts records rubric strategies "
+    "verbalizer verdicts weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
     "intake": "checks engine_choice errors manifest prompts records rubric shards stop store strategies verdicts "
     "weights",
@@ -139,7 +140,7 @@ RUNS = {
     "stats strategies verdicts weights",
     "verify": "calibration errors evidence findings manifest records recount rejudge rubric",
     "labelled": "errors exam records rubric",
-    "calibrate": "calibration engines.base errors exam judge labelled records rubric strategies",
+    "calibrate": "calibration engines.base errors exam labelled prompts records rubric strategies verbalizer verdicts",
     "attack": "engines.base exam judge mutations prompts records resistance rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
 }
@@ -174,7 +175,7 @@ DOOR = {
     "cli_attack": "attack cli_exam cli_options errors exam mutations offline prompts report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
-    "strategies",
+    "strategies verbalizer",
     "cli_models": "errors registry weights",
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",

@@ -50,7 +50,8 @@ from localjudge.stats import summarize
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
 from localjudge.strictness import strictest, with_strictness
-from localjudge.verdicts import Grade, Stage, Unscored, Verdict
+from localjudge.verbalizer import Verbalizer
+from localjudge.verdicts import READ_LABELS, Grade, Stage, Unscored, Verdict
 from localjudge.weights import resolve
 
 RUBRICS = {"push": load_rubric("push").select(("1.1", "5.5"))}
@@ -198,9 +199,9 @@ def test_a_comparison_is_symmetric_and_its_quantile_no_larger_than_its_largest(o
 @QUICK
 @given(st.lists(READS, min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_the_band_covers_every_difference_and_not_the_order_of_the_ways(ways: list[Any], rng: random.Random) -> None:
-    band = noise_band(ways)
+    band = noise_band(ways, ASKED)
     assert all(compare(one, two, ASKED).largest <= band for one in ways for two in ways)
-    assert noise_band(rng.sample(ways, len(ways))) == band
+    assert noise_band(rng.sample(ways, len(ways)), ASKED) == band
 
 
 def test_figures_of_a_case_worked_by_hand() -> None:
@@ -212,7 +213,7 @@ def test_figures_of_a_case_worked_by_hand() -> None:
     told = compare(first, second, ASKED)
     assert (told.reads, told.identical, told.flipped) == (3, 1, 1)
     assert told.largest == pytest.approx(0.2) == told.quantile_99
-    assert noise_band([first, second, way(0.05, 0.9, -2.0)]) == pytest.approx(0.3)
+    assert noise_band([first, second, way(0.05, 0.9, -2.0)], ASKED) == pytest.approx(0.3)
     assert inside(first, ASKED, 0.3) == 1
     assert inside(first, [Question("a", (), None), Question("b", (), 1.25), Question("c", (), 0.0)], 0.3) == 1
 
@@ -263,8 +264,22 @@ def test_an_engine_that_drifts_has_a_band_and_a_steady_one_has_none() -> None:
     asked = questions(records(6), RUBRICS)
     ways = [Way("as they come"), Way("again"), Way("shuffled", shuffle=1)]
     moving, steady = drifting(), FakeEngine()
-    assert noise_band([ask(moving, asked, way).logprobs for way in ways]) == pytest.approx(0.06, abs=0.02)
-    assert noise_band([ask(steady, asked, way).logprobs for way in ways]) == 0.0
+    assert noise_band([ask(moving, asked, way).logprobs for way in ways], asked) == pytest.approx(0.06, abs=0.02)
+    assert noise_band([ask(steady, asked, way).logprobs for way in ways], asked) == 0.0
+
+
+def test_a_probe_of_a_calibration_that_weighs_words_has_the_margins_of_its_runs() -> None:
+    verbalizer = Verbalizer(weights={"是": 0.5, "否": -1.0, "无": 0.0, "好": 0.5}, offset=0.1)
+    fitted = MarginMap(slope=1.0, intercept=0.0, labels=1, indicator_digest=RUBRICS["push"].indicators[0].digest)
+    known = calibration(1.0, 0.0).model_copy(update={"verbalizer": verbalizer, "maps": {"push 1.1": fitted}})
+    told, untold = questions(records(1), RUBRICS, calibration=known)
+    assert all(request.choices == (*READ_LABELS, "好") for each in (told, untold) for request in each.requests)
+    logprobs = (-1.0, -2.0, -9.0, -8.0)
+    assert told.margin(logprobs) == verbalizer.margin(logprobs) != untold.margin(logprobs)
+    assert untold.margin(logprobs) == pytest.approx(1.0, abs=0.01)
+    moved = {"0/1.1": (-1.0, -2.0, -9.0, -6.0)}
+    assert noise_band([{"0/1.1": logprobs}, moved], [told, untold]) == pytest.approx(1.0)
+    assert compare({"0/1.1": logprobs}, moved, [told]).largest == pytest.approx(1.0)
 
 
 def test_the_threshold_of_a_question_is_that_of_its_calibration_in_the_same_words() -> None:
@@ -304,7 +319,7 @@ def test_a_real_engine_answers_in_every_way_and_forgets_when_told(vllm_engine: E
     assert found["cold"].cached_tokens < found["warm"].cached_tokens == found["warm, one at a time"].cached_tokens
     assert found["cold, one at a time"].cached_tokens < found["warm"].cached_tokens
     # bf16: a step of a logit below 16 is at most 1/16; a wrong prompt or token would differ by whole units.
-    assert noise_band([answers.logprobs for answers in found.values()]) < 0.5
+    assert noise_band([answers.logprobs for answers in found.values()], asked) < 0.5
 
 
 # What is kept, and found again
