@@ -23,6 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localjudge.characters import PATTERN, without_unseen
 from localjudge.engines.base import Message, Part
+from localjudge.flags import Flag
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
 from localjudge.strike import RULES, seen_record
@@ -76,9 +77,13 @@ class Prompts:
         canonical = json.dumps(decisive, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
-    def opening(self, record: Record) -> tuple[Message, tuple[Part, ...]]:
-        """What all questions about a record share: the system message, and the record as parts of the user message."""
-        record = self._seen(record)
+    def opening(self, record: Record, flags: tuple[Flag, ...] | None = None) -> tuple[Message, tuple[Part, ...]]:
+        """What all questions about a record share: the system message, and the record as parts of the user message.
+
+        `flags`: those of the record, where they are known. Nothing is struck from a record that has none.
+        """
+        if flags != ():
+            record = self._seen(record)
         self._parts = []
         fenced = self._defences == "fence"
         marker = self._keep(Part("")) if fenced else ""
