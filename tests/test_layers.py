@@ -112,7 +112,7 @@ RUNS = {
     "manifest": "noise nvidia records",
     "segments": "disk",
     "stored": "errors segments shards verdicts",
-    "seal": "stored",
+    "seal": "stored verdicts",
     "signature": "errors",
     "store": "calibration disk errors manifest noise seal segments shards stored verdicts",
     "marking": "decisions noise stats store verdicts",
