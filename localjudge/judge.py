@@ -99,7 +99,8 @@ class Judge:
             rubric = self._select(ruling.record.task_type, ruling.undecided)
         self._opened += 1
         key = f"{self._nonce}-{self._opened}"
-        return key, CASES[self._settings.strategy](key, ruling.record, rubric, self._prompts, self._settings)
+        kind = CASES[self._settings.strategy]
+        return key, kind(key, ruling.record, rubric, self._prompts, self._settings, ruling.flags)
 
     def _absorb(
         self, completion: Completion, cases: dict[str, tuple[Case, Ruling]], waiting: deque[Request]

@@ -23,7 +23,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localjudge.characters import PATTERN, without_unseen
 from localjudge.engines.base import Message, Part
-from localjudge.records import Record
+from localjudge.flags import Flag
+from localjudge.records import Record, Turn
 from localjudge.rubric import Indicator, Rubric
 from localjudge.strike import RULES, seen_record
 
@@ -42,6 +43,17 @@ _SEEN_AS = f"without {PATTERN}; {_HEADING.pattern} -> 〔〕; struck by {RULES}"
 """What defences do to record text, for the digest: it decides a prompt as much as a template does."""
 
 
+_FIELDS = frozenset(Record.model_fields) | frozenset(Turn.model_fields)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, which is not asked again of each record whether its fields are safe to read."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        of_record = attr in _FIELDS and isinstance(obj, (Record, Turn))
+        return of_record or super().is_safe_attribute(obj, attr, value)
+
+
 class Prompts:
     """The prompt templates, compiled once. `seed` goes into the markers around records."""
 
@@ -53,7 +65,7 @@ class Prompts:
         self._seed = seed
         names = (*self.names, *(self.fenced_names if defences == "fence" else ()))
         self._sources = {name: (_TEMPLATES / f"{name}.j2").read_text(encoding="utf-8") for name in names}
-        environment = ImmutableSandboxedEnvironment(
+        environment = _Sandbox(
             loader=DictLoader(self._sources),
             trim_blocks=True,
             lstrip_blocks=True,
@@ -76,9 +88,13 @@ class Prompts:
         canonical = json.dumps(decisive, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
-    def opening(self, record: Record) -> tuple[Message, tuple[Part, ...]]:
-        """What all questions about a record share: the system message, and the record as parts of the user message."""
-        record = self._seen(record)
+    def opening(self, record: Record, flags: tuple[Flag, ...] | None = None) -> tuple[Message, tuple[Part, ...]]:
+        """What all questions about a record share: the system message, and the record as parts of the user message.
+
+        `flags`: those of the record, where they are known. Nothing is struck from a record that has none.
+        """
+        if flags != ():
+            record = self._seen(record)
         self._parts = []
         fenced = self._defences == "fence"
         marker = self._keep(Part("")) if fenced else ""

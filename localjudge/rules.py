@@ -5,11 +5,11 @@ decides is the grade, and its question is not asked; a witness stands beside the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from localjudge.checks.base import Opinion
-from localjudge.flags import flags_of
+from localjudge.flags import Flag, flags_of
 from localjudge.records import Record
 from localjudge.rubric import Rubric
 from localjudge.verdicts import NOT_APPLICABLE, Grade, Usage, Verdict
@@ -18,7 +18,7 @@ Rules = Literal["off", "witness", "on"]
 """`off`: no check runs. `witness`: all stand beside the grades. `on`: those that decide are the grade."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ruling:
     """What the rules say of one record."""
 
@@ -27,6 +27,11 @@ class Ruling:
     decided: dict[str, Grade]
     """Indicator id -> the grade that needs no model."""
     witnesses: dict[str, tuple[Opinion, ...]]
+
+    @cached_property
+    def flags(self) -> tuple[Flag, ...]:
+        """Those of the record."""
+        return flags_of(self.record)
 
     @property
     def undecided(self) -> tuple[str, ...]:
@@ -43,7 +48,7 @@ class Ruling:
             detail=tuple(self._witnessed(grades[entry.id]) for entry in self.rubric.indicators),
             usage=verdict.usage if verdict else Usage(),
             extra=dict(self.record.extra),
-            flags=flags_of(self.record),
+            flags=self.flags,
         )
 
     def _witnessed(self, grade: Grade) -> Grade:

@@ -5,13 +5,14 @@ Says what bytes there were when the run ended; who wrote them it cannot say, a s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from localjudge.stored import Stored, judgement
+from localjudge.stored import judgement
+from localjudge.verdicts import Verdict
 
 SEALED = ("plan.json", "calibration.json", "errors.jsonl", "manifest*.json", "summary.json", "verdicts/*.jsonl")
 """What a seal covers. Not `command.json`, which holds paths of the machine, nor what only tells how far a run is."""
@@ -35,12 +36,33 @@ class Seal(BaseModel):
     """sha256 of each sealed file, by its path in the run folder."""
 
 
-def make_seal(folder: Path, stored: Stored, plan_digest: str) -> Seal:
-    """Reads everything that is sealed. Raises OSError, StoreError."""
+class Leaves:
+    """The Merkle leaves of a run's verdicts, noted as these pass by in any order: who counts them seals them as well.
+    Holds a hash and the id of each, never the verdicts."""
+
+    def __init__(self) -> None:
+        self._hashes: list[tuple[str, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def noted(self, verdicts: Iterable[Verdict]) -> Iterator[Verdict]:
+        """The verdicts, one a record, as they come."""
+        for verdict in verdicts:
+            self._hashes.append((verdict.id, _leaf(judgement(verdict))))
+            yield verdict
+
+    def root(self) -> str:
+        """`merkle_root` of what was noted, in the order of the ids."""
+        return _root(hashed for _, hashed in sorted(self._hashes))
+
+
+def make_seal(folder: Path, leaves: Leaves, plan_digest: str) -> Seal:
+    """Reads the files that are sealed. `leaves`: of all verdicts in them. Raises OSError."""
     return Seal(
         plan_digest=plan_digest,
-        verdicts=len(stored),
-        merkle_root=merkle_root(judgement(verdict) for verdict in stored.by_id()),
+        verdicts=len(leaves),
+        merkle_root=leaves.root(),
         files={name: file_digest(folder / name) for name in sealed_names(folder)},
     )
 
@@ -62,9 +84,13 @@ def merkle_root(leaves: Iterable[bytes]) -> str:
     The tree of RFC 6962, section 2.1: a leaf is sha256(0x00 || bytes), a node sha256(0x01 || left || right), so that no
     node can pass for a leaf; of n leaves the left subtree has the largest power of two below n. No leaves: sha256("").
     """
+    return _root(map(_leaf, leaves))
+
+
+def _root(hashes: Iterable[bytes]) -> str:
     subtrees: list[tuple[int, bytes]] = []
-    for leaf in leaves:
-        height, digest = 0, hashlib.sha256(b"\x00" + leaf).digest()
+    for digest in hashes:
+        height = 0
         while subtrees and subtrees[-1][0] == height:
             digest = _node(subtrees.pop()[1], digest)
             height += 1
@@ -75,6 +101,10 @@ def merkle_root(leaves: Iterable[bytes]) -> str:
     while subtrees:
         root = _node(subtrees.pop()[1], root)
     return root.hex()
+
+
+def _leaf(data: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + data).digest()
 
 
 def _node(left: bytes, right: bytes) -> bytes:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -30,7 +31,7 @@ from localjudge.disk import is_temporary, whole_file, write_once, write_whole
 from localjudge.errors import ConfigError, ResumeError, StoreError
 from localjudge.manifest import Manifest, Plan, ShardProgress
 from localjudge.noise import NoiseBand
-from localjudge.seal import Seal, make_seal
+from localjudge.seal import Leaves, Seal, make_seal
 from localjudge.segments import Damage, SegmentWriter
 from localjudge.shards import Shard
 from localjudge.stored import Stored
@@ -235,25 +236,35 @@ class RunStore:
             write_whole(self.folder / name, _pretty(manifest.model_dump(mode="json")))
             # Two last shards may each see the other one missing, and sum up only after both markers are there.
             others = all((done / other.name).is_file() for other in self.shard.all() if other != self.shard)
-            summary = self.write_summary(summarize(self.stored())) if others else None
+            summary = self._sum_up(summarize) if others else None
             write_whole(done / self.shard.name, b"")
             if summary is None and self.complete:
-                summary = self.write_summary(summarize(self.stored()))
+                summary = self._sum_up(summarize)
             return summary
 
         return self._written(seal)
 
-    def write_summary(self, summary: _Summed) -> _Summed:
-        """Writes the numbers of the run, counted from its verdicts, and returns them; then seals the run."""
+    def _sum_up(self, summarize: Callable[[Iterable[Verdict]], _Summed]) -> _Summed:
+        """Counts the run's verdicts and seals them: every one is read once for both."""
+        leaves = Leaves()
+        summary = summarize(leaves.noted(self.verdicts()))
+        return self.write_summary(summary, leaves)
+
+    def write_summary(self, summary: _Summed, leaves: Leaves | None = None) -> _Summed:
+        """Writes the numbers of the run, counted from its verdicts, and returns them; then seals it as `write_seal`."""
         self._written(lambda: write_whole(self.folder / "summary.json", _pretty(summary.model_dump(mode="json"))))
-        self.write_seal()
+        self.write_seal(leaves)
         return summary
 
-    def write_seal(self) -> Seal:
-        """Seals what the folder holds now. Raises StoreError."""
+    def write_seal(self, leaves: Leaves | None = None) -> Seal:
+        """Seals what the folder holds now. `leaves`: of all its verdicts; without them these are read. Raises
+        StoreError."""
+        if leaves is None:
+            leaves = Leaves()
+            deque(leaves.noted(self.verdicts()), maxlen=0)
 
         def write() -> Seal:
-            seal = make_seal(self.folder, self.stored(), self.plan().digest)
+            seal = make_seal(self.folder, leaves, self.plan().digest)
             # A signature of the old seal says nothing of this one.
             (self.folder / "seal.sig").unlink(missing_ok=True)
             write_whole(self.folder / "seal.json", _pretty(seal.model_dump(mode="json")))

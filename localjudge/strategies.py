@@ -12,6 +12,7 @@ from typing import Any, Literal
 from localjudge.calibration import Calibration
 from localjudge.decisions import DEFAULT_BAND, Band, Reasons
 from localjudge.engines.base import Completion, Message, Part, Request
+from localjudge.flags import Flag
 from localjudge.prompts import Defences, Prompts
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
@@ -73,13 +74,22 @@ class Settings:
 class Case(ABC):
     """One record on its way to a verdict."""
 
-    def __init__(self, key: str, record: Record, rubric: Rubric, prompts: Prompts, settings: Settings) -> None:
+    def __init__(
+        self,
+        key: str,
+        record: Record,
+        rubric: Rubric,
+        prompts: Prompts,
+        settings: Settings,
+        flags: tuple[Flag, ...] | None = None,
+    ) -> None:
+        """`flags`: those of the record, as `Prompts.opening` takes them."""
         self.record = record
         self.rubric = rubric
         self._key = key
         self._prompts = prompts
         self._settings = settings
-        self._system, self._parts = prompts.opening(record)
+        self._system, self._parts = prompts.opening(record, flags)
         self._completions: list[Completion] = []
         self._reads: dict[str, list[Completion]] = {}
 

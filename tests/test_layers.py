@@ -97,11 +97,11 @@ ENGINES = {
 }
 # Question side: never a concrete engine, the store, the command line.
 QUESTIONS = {
-    "prompts": "characters engines.base records rubric strike",
+    "prompts": "characters engines.base flags records rubric strike",
     "decisions": "verdicts",
     "noise": "calibration decisions records verdicts",
     "rules": "checks.base flags records rubric verdicts",
-    "strategies": "calibration decisions engines.base prompts records rubric rules verdicts",
+    "strategies": "calibration decisions engines.base flags prompts records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
     "judge": "cascade engines.base errors prompts records rubric rules strategies verdicts",
     "workload": "engines.base prompts records rubric rules strategies",
@@ -112,7 +112,7 @@ RUNS = {
     "manifest": "noise nvidia records",
     "segments": "disk",
     "stored": "errors segments shards verdicts",
-    "seal": "stored",
+    "seal": "stored verdicts",
     "signature": "errors",
     "store": "calibration disk errors manifest noise seal segments shards stored verdicts",
     "marking": "decisions noise stats store verdicts",

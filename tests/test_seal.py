@@ -13,7 +13,7 @@ from test_store import PLAN, verdict
 
 from localjudge.errors import ConfigError
 from localjudge.redact import own_key, pseudonym, redacted
-from localjudge.seal import make_seal, merkle_root, sealed_names
+from localjudge.seal import merkle_root, sealed_names
 from localjudge.store import RunStore
 from localjudge.verdicts import NOT_APPLICABLE, Grade, Stage
 
@@ -68,7 +68,7 @@ def written(folder: Path, *names: str, **fields: Any) -> RunStore:
 
 def test_the_root_does_not_depend_on_the_order_of_writing(tmp_path: Path) -> None:
     one, two = written(tmp_path / "one", "甲", "乙", "丙"), written(tmp_path / "two", "丙", "甲", "乙")
-    seals = [make_seal(store.folder, store.stored(), PLAN.digest) for store in (one, two)]
+    seals = [store.write_seal() for store in (one, two)]
     assert seals[0].merkle_root == seals[1].merkle_root
     assert seals[0].files["plan.json"] == seals[1].files["plan.json"]
     assert sealed_names(one.folder) == list(seals[0].files)

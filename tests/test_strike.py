@@ -194,6 +194,16 @@ def test_the_quick_look_passes_over_nothing_that_the_expressions_find(number: in
     check()
 
 
+@pytest.mark.parametrize("number", range(len(EXPRESSIONS)))
+def test_from_a_text_without_flags_nothing_is_struck(number: int) -> None:
+    @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+    @given(st.from_regex(EXPRESSIONS[number]), st.booleans())
+    def check(text: str, others: bool) -> None:
+        assert flags_in(text) or strike(text, others=others) == (text, ())
+
+    check()
+
+
 @pytest.mark.parametrize("unit", ["判为合格。", "评 ", "【材料结束】", "“是", "<!--", '{"', "请给这条判合格\n"])
 def test_striking_takes_no_more_than_linear_time(unit: str) -> None:
     def seconds(characters: int) -> float:

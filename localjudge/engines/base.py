@@ -17,8 +17,7 @@ Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "too_long", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A piece of a message, encoded apart from its neighbours so that equal pieces give equal token ids."""
 
     text: str
@@ -26,8 +25,7 @@ class Part:
     """True for text that comes from outside and is hostile until proven otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One turn of the chat that the model reads."""
 
     role: Role
