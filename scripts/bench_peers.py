@@ -1,14 +1,15 @@
 """`read` against other ways to ask one model the same questions: vLLM's own structured decisions (`/v1/systemone`), and
 one HTTP chat completion for each indicator, that answers in one token (`chat`) or with a reason and a score, as graders
-are commonly asked (`chat_answer`); all on a `vllm serve` on this machine.
+are commonly asked (`chat_answer`), 64 at a time or one after another (`one_by_one`), as a plain script asks; all on a
+`vllm serve` on this machine.
 
     python scripts/bench_peers.py [--model FOLDER] [--records N] [--rounds N]
 
 Needs a Qwen3, the only text family that `/v1/systemone` takes. Without --model, one with the shape of Qwen3-0.6B and
 random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the same
 record text and the same criterion texts, 8 records at a time or 64 completions at a time. Each words its prompt in its
-own way, so the token counts differ, and are shown. Random weights end no answer: `chat_answer` stops at 26 tokens, what
-`explain` was measured to take on average. `read` shows the pack's examples, which `/v1/systemone` has no place for;
+own way, so the token counts differ, and are shown. Random weights end no answer: one with a reason stops at 26 tokens,
+what `explain` was measured to take on average. `read` shows the pack's examples, which `/v1/systemone` has no place for;
 `read_bare` is `read` without them: the same words to judge by as that peer. Both ask each indicator once (`orders` 1),
 as the peers do, and run in this process while no server is up; every side has the machine to itself and starts with
 an empty prefix cache. The last line is JSON; the ratios are records per second over the peer's.
@@ -42,7 +43,7 @@ from localjudge.verdicts import Usage
 RUBRICS = builtin_rubrics()
 PROMPTS = Prompts()
 PORT = 8471
-PEERS = ("systemone", "chat", "chat_answer")
+PEERS = ("systemone", "chat", "chat_answer", "one_by_one")
 OWN = ("read", "read_bare")
 ANSWER_TOKENS = 26
 OPTIONS = {"max_num_seqs": 64, "max_model_len": 8192, "kv_cache_memory_bytes": 2 << 30}
@@ -61,7 +62,7 @@ def main() -> None:
         records = example_records(options.records)
         sides = _reads(model, records, options.rounds)
         with _server(model, Path(folder)) as client:
-            for name, ask, width in (("systemone", _decide, 8), ("chat", _word, 64), ("chat_answer", _answer, 64)):
+            for name, ask, width in ASKS:
                 if name in options.peers:
                     sides[name] = asyncio.run(_peer(client, ask, width, records, options.rounds))
     for name, (seconds, tokens) in sides.items():
@@ -236,6 +237,15 @@ def _server(model: str, folder: Path) -> Iterator[Client]:
     finally:
         process.terminate()
         process.wait(timeout=120)
+
+
+ASKS: tuple[tuple[str, Ask, int], ...] = (
+    ("systemone", _decide, 8),
+    ("chat", _word, 64),
+    ("chat_answer", _answer, 64),
+    ("one_by_one", _answer, 1),
+)
+"""Peer, its calls for a record, and how many of them are under way at a time."""
 
 
 if __name__ == "__main__":
