@@ -61,12 +61,18 @@ class Claim(NamedTuple):
     standing: Standing
 
 
-def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standing:
-    """Whether what is said there is asserted: not quoted, asked, wished, supposed, or told of others."""
+def in_context(
+    folded: str, start: int, end: int, quotes: list[Quote], *, presupposed: bool = False
+) -> Standing:
+    """Whether what is said there is asserted: not quoted, asked, wished, supposed, or told of others. What is
+    presupposed no verb before it takes back.
+    """
     quote = quote_at(quotes, start, end)
     agreed = _AGREED.search(folded) is not None
     if quote is not None:
         return "doubtful" if quote.kind == "own" or agreed else "other"
+    if presupposed:
+        return "doubtful" if _RETRACTED.search(folded) else "claim"
     window = folded[max(0, start - 16) : start]
     lead = _FRANK.sub("", STOPS.split(window)[-1])
     if folded.startswith(("我这样", "我这种", "我们这"), start):

@@ -11,6 +11,7 @@ from typing import ClassVar
 from localjudge.checks.announcements import announcement
 from localjudge.checks.base import Check, Confidence, Opinion
 from localjudge.checks.claims import Place, place_of, said_of_self
+from localjudge.checks.constructions import constructed
 from localjudge.checks.context import SELF, Claim
 from localjudge.checks.english import english, goes_on_in_english
 from localjudge.checks.machines import (
@@ -85,8 +86,10 @@ class AiAdmission(Check):
         human = _HUMAN.search(text.folded) is not None
         claims = own_nature(text, quotes) + answers(text, quotes) + english(text, quotes)
         names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
-        for mention in mentions:
-            place = place_of(text, mention)
+        places = [place_of(text, mention) for mention in mentions]
+        claims += constructed(text, places, quotes)
+        for place in places:
+            mention = place.mention
             claim = said_of_self(text, place, names, quotes) or announcement(text, place, quotes)
             if claim is None and mention.kind not in ("word", "thing"):
                 other = human or _is_other(text, place, quotes)

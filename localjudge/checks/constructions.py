@@ -1,0 +1,127 @@
+"""Constructions in which a speaker calls itself a machine, one table of them (`lists/admissions.yaml`), read over a
+message in which the nouns for machines are one sign each. Knows no noun.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from bisect import bisect_right
+from functools import cached_property, lru_cache
+from importlib import resources
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from localjudge.checks.claims import Place
+from localjudge.checks.context import Claim, in_context
+from localjudge.checks.machines import MOST, PARTICLE, STOP
+from localjudge.checks.text import Quote, Text
+from localjudge.strict_yaml import load_yaml
+
+_WHOLE, _OPEN, _PROGRAM, _COMPUTER, _TOPIC = "●◑○△◇"
+_COMPUTERS = ("电脑", "计算机", "computer")
+_PROGRAMS = ("机器", "模型", "machine", "program", "software", "algorithm")
+_MARKS = "“”\"「」『』《》"
+_MACRO = re.compile("<([a-z]+)>")
+
+
+class Construction(BaseModel):
+    """One line of the table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    say: str
+    presupposed: bool = False
+    """Whether it takes for granted what the speaker is, so that no verb before it makes that doubtful."""
+    as_: Annotated[tuple[str, ...], Field(alias="as", min_length=1)]
+    not_: Annotated[tuple[str, ...], Field(alias="not", min_length=1)]
+    unless: tuple[str, ...] = ()
+
+
+class Table(BaseModel):
+    """`lists/admissions.yaml`, and the patterns made of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    macros: dict[str, str]
+    unless: dict[str, str]
+    constructions: tuple[Construction, ...]
+
+    def written_out(self, pattern: str) -> str:
+        """A pattern with its macros, and theirs, in place. Raises KeyError for a macro that there is none of."""
+        known = self.macros | {"stop": STOP + _MARKS, "particle": PARTICLE}
+        while _MACRO.search(pattern):
+            pattern = _MACRO.sub(lambda match: known[match[1]], pattern)
+        return pattern
+
+    @cached_property
+    def said(self) -> re.Pattern[str]:
+        """Finds any of the constructions; the name of the group that matched is its number."""
+        each = enumerate(self.constructions)
+        return re.compile("|".join(f"(?P<c{number}>{self.written_out(one.say)})" for number, one in each))
+
+    @cached_property
+    def elsewhere(self) -> dict[str, re.Pattern[str]]:
+        """What makes a construction doubtful, by name."""
+        return {name: re.compile(self.written_out(pattern)) for name, pattern in self.unless.items()}
+
+
+class _Piece(NamedTuple):
+    start: int
+    """In the signed text."""
+    folded: int
+    """In the folded text."""
+
+
+@lru_cache(maxsize=1)
+def table() -> Table:
+    """The packaged constructions."""
+    source = resources.files("localjudge") / "checks" / "lists" / "admissions.yaml"
+    return Table.model_validate(load_yaml(source.read_text(encoding="utf-8"), "checks/lists/admissions.yaml"))
+
+
+def constructed(text: Text, places: list[Place], quotes: list[Quote]) -> list[Claim]:
+    """What the constructions of the table say of the speaker."""
+    signed, pieces = _signed(text.folded, places)
+    found = []
+    for match in itertools.islice(table().said.finditer(signed), MOST):
+        start, end = _at(pieces, match.start()), _at(pieces, match.end())
+        construction = table().constructions[int((match.lastgroup or "")[1:])]
+        standing = in_context(text.folded, start, end, quotes, presupposed=construction.presupposed)
+        if standing == "claim" and any(table().elsewhere[name].search(signed) for name in construction.unless):
+            standing = "doubtful"
+        found.append(Claim(start, end, standing))
+    return found
+
+
+def _signed(folded: str, places: list[Place]) -> tuple[str, list[_Piece]]:
+    """The text with a sign for each noun, and where its pieces stand."""
+    parts, pieces, length, done = [], [_Piece(0, 0)], 0, 0
+    for place in places:
+        sign = _sign(place)
+        if sign is None or place.mention.start < done:
+            continue
+        end = place.end if place.tail == "whole" else place.mention.end
+        parts += [folded[done : place.mention.start], sign]
+        length += place.mention.start - done
+        pieces += [_Piece(length, place.mention.start), _Piece(length + 1, end)]
+        length, done = length + 1, end
+    return "".join(parts) + folded[done:], pieces
+
+
+def _sign(place: Place) -> str | None:
+    kind, tail = place.mention.kind, place.tail
+    if kind == "word" or (kind in ("thing", "code") and tail == "other"):
+        return None
+    if kind in ("thing", "code"):
+        program = kind == "code" or place.noun in _PROGRAMS or (tail == "whole" and place.end > place.mention.end)
+        return _PROGRAM if program else _COMPUTER if place.noun in _COMPUTERS else None
+    if tail in ("whole", "open"):
+        return _WHOLE if tail == "whole" else _OPEN
+    return _TOPIC if tail == "topic" and not place.right.startswith("的") else _OPEN if tail == "topic" else None
+
+
+def _at(pieces: list[_Piece], place: int) -> int:
+    piece = pieces[bisect_right(pieces, place, key=lambda piece: piece.start) - 1]
+    return piece.folded + place - piece.start
