@@ -30,7 +30,7 @@ _FRANK = re.compile(
 )
 _BY_OTHERS = re.compile(
     rf"(?:[您你他她它]们?|客人|用户|顾客|客户|有人|大家|别人|老板|同事|妈|爸|谁|哪个|孩子|网友|朋友){IN}{{0,6}}?(?:说"
-    rf"|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问|嫌"
+    rf"|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问(?!题)|嫌"
     rf"|夸){IN}{{0,4}}$"
 )
 _SELF_PITY = re.compile("谁[让叫]$")
@@ -89,7 +89,7 @@ def in_context(
         return (
             "claim"
             if lead.endswith(("虽然", "虽说", "尽管"))
-            or re.match(rf"{SELF}(?:也|都)?(?:只|不过|仅|只不过)是", folded[start : start + 10])
+            or re.match(rf"{SELF}(?:(?:也|都)?(?:只|不过|仅|只不过)是|(?:并|也|真)?(?:不是|没有))", folded[start : start + 10])
             else "doubtful"
         )
     return "doubtful" if _DOUBTED.search(lead) else "claim"
