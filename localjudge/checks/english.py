@@ -13,7 +13,8 @@ from localjudge.checks.text import Quote, Text
 
 _ADVERBS = (
     r"(?:just |only |actually |really |also |still |basically |simply |merely |honestly |indeed |in fact |in truth "
-    r"|truly |literally |purely |of course |kind of |technically |now |currently |in reality )*"
+    r"|truly |literally |purely |of course |kind of |technically |now |currently |in reality |what (?:you|some|people|they)(?:'d| would| might|'ll)? call |more of |sort of "
+    r"|essentially |nothing but |nothing more than |little more than )*"
 )
 _I_AM = rf"\b(?:i'm|i am|im) {_ADVERBS}"
 _MODELS = r"chatgpt|gpt(?:-?\d[\w.]*)?|deepseek|qwen|claude|gemini|siri|copilot|llama|grok|kimi"
@@ -26,7 +27,7 @@ _TRADE = (
     r"|person|entity|program|avatar|clerk|caller|line"
 )
 _MACHINE = (
-    rf"(?:robot (?:{_TRADE})|computer(?! program)|ai|a\.i\.|bot|chatbot|voicebot|robot|(?:large |ai )?language model"
+    rf"(?:robot (?:{_TRADE})|computer(?! program)|ai|a\.i\.|(?:[a-z]{2,12})?bot|voicebot|robot|(?:large |ai )?language model"
     rf"|llm|(?:{_ARTIFICIAL}) (?:[a-z]+ )?(?:{_TRADE})|(?:recorded|computer|computer-generated) voice"
     rf"|computer program|artificial intelligence|{_MODELS}|machine|program|algorithm|(?:piece|bit|bunch)"
     rf" of (?:software|code)"
@@ -38,12 +39,22 @@ _NO_HEAD = (
 )
 _ADJECTIVES = rf"(?:{_NO_HEAD}[a-z'-]+,? ){{0,4}}?"
 _GOES_ON = re.compile(
-    r"(?:[ -](?:engineer|research|teach|train|consult|develop|expert|special|stud|design|coach|company|team|product"
+    r"(?:[ -](?:engineer|research|teach|train|consult|develop|expert|special|stud|design(?!ed)|coach|company|team|product"
     r"|course|lab|startup|fan|scien|manager|learning|vacuum|mop|clean|arm|toy|party|dance|photo|image|video|draw|art\b"
     r"|sales|writ|lawyer|enthusias|tool|operator\b|club|kit|class|fest|movie|shop|store|artist|newbie|nerd|geek|policy"
     r"|ethic|director|coordinator|chair|officer|lead\b|repair|maker|builder|owner|user|skeptic|guy\b|girl\b|person\b))"
 )
 _PATTERNS = [
+    rf"(?:^|[.!?] ?)(?:powered|driven|built|trained) (?:by|on|with) (?P<what>{_MODELS}|ai|openai|an? [a-z ]{{0,12}}model"
+    rf"|machine learning)\b[^.!?]{{0,30}}\bi\b",
+    r"^\W{0,3}(?P<what>(?:automated|automatic|auto)[ -]?(?:reply|message|response|notification|notice|answer))\b",
+    r"(?:^|[.!?,—] ?)(?:(?:nope|no|sorry|actually|well),? )?(?P<what>not an? (?:real |actual |live )?(?:person|human)"
+    r"(?: being)?|no (?:real |actual |live )?(?:human|person))(?= here[,.!]|,? (?:just|only|i'm|i am|but i))",
+    rf"\b(?:our|the|this) {_ADJECTIVES}(?P<what>{_MACHINE})(?: [a-z]+)? (?:is|will be|has been) (?:now |currently )?"
+    rf"(?:handling|answering|assisting|helping|serving|replying|responding|managing) (?:to |with )?(?:you|your|this)\b"
+    rf"(?![^\n]{{0,200}}\bi(?:'ll|'ve|'m|'d) )",
+    rf"(?:^|[.!?\n(—-] ?)(?P<what>(?:sent|written|generated|composed|drafted|answered|produced) (?:automatically )?by "
+    rf"(?:an? |our |the |your )?{_ADJECTIVES}{_MACHINE})(?: [a-z]+)?[.)]?$",
     rf"{_I_AM}(?:an? |the |your |our |(?:this|the) [a-z]+'s (?:new )?|one of (?:the|our|those|their)"
     rf" ){_ADJECTIVES}(?P<what>{_MACHINE})s?(?![a-z])",
     rf"{_I_AM}(?P<what>ai|software|{_MODELS}|artificial(?: intelligence)?|code|automated)(?![a-z-])",
@@ -52,7 +63,7 @@ _PATTERNS = [
     rf"\b[a-z]+ here[,—-]+ ?(?:an? |the |your |our ){_ADJECTIVES}(?P<what>{_MACHINE})(?![a-z])",
     rf"\b(?:as|being) (?:an? |your |the )(?:(?!not\b)[a-z-]+ ){{0,4}}?(?P<what>{_MACHINE})(?: (?:assistant|model"
     rf"|agent|bot))?"
-    r"(?:, ?| )(?:and an? [a-z ]{0,30}, )?(?:(?:of course|unfortunately|sadly|however|though|sorry),? )?(?:(?:i|my|we"
+    r"(?:, ?| |(?=[我俺本]))(?:and an? [a-z ]{0,30}, )?(?:(?:of course|unfortunately|sadly|however|though|sorry),? )?(?:(?:i|my|we"
     r"|our)\b|[我俺本])",
     rf"\byou(?:'re| are|'ve| have)(?: been)? (?:now |currently |actually |really |in fact )*(?:chatting|talking"
     rf"|speaking"

@@ -93,6 +93,7 @@ class Vocabulary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     simplified: str
+    cantonese: dict[str, str]
     triggers: _Words
     parts: _Words
     rare_parts: _Words
@@ -125,6 +126,11 @@ class Vocabulary(BaseModel):
     def foreign(self) -> re.Pattern[str]:
         """Finds a character that is read as another."""
         return re.compile(f"[{''.join(map(chr, self.letters))}]")
+
+    @cached_property
+    def spoken_in_canton(self) -> re.Pattern[str]:
+        """Finds a word that is read as another."""
+        return re.compile("|".join(self.cantonese))
 
     @cached_property
     def trigger(self) -> re.Pattern[str]:
@@ -240,7 +246,9 @@ def plain(text: Text) -> Text:
     """The text in simplified characters, with words put together that were spelled with spaces or dots."""
     words = vocabulary()
     if _MAY_BE_SPACED.search(text.folded) or words.foreign.search(text.folded):
-        return text.reduced(_SPACED, words.letters)
+        text = text.reduced(_SPACED, words.letters)
+    if words.spoken_in_canton.search(text.folded):
+        text = text.reworded(words.spoken_in_canton, words.cantonese)
     return text
 
 

@@ -71,6 +71,12 @@ class Text:
         other.folded = other.visible.translate(_FOLDED).translate(letters)
         return other
 
+    def reworded(self, found: re.Pattern[str], words: Mapping[str, str]) -> Text:
+        """The same message with words of the folded text read as others of the same length."""
+        other = copy(self)
+        other.folded = found.sub(lambda match: words[match[0]], self.folded)
+        return other
+
     def _drop(self, dropped: re.Pattern[str], text: str) -> None:
         if dropped.search(text):
             gone = {place for match in dropped.finditer(text) for place in range(*match.span())}
