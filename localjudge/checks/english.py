@@ -27,7 +27,7 @@ _TRADE = (
     r"|person|entity|program|avatar|clerk|caller|line"
 )
 _MACHINE = (
-    rf"(?:robot (?:{_TRADE})|computer(?! program)|ai|a\.i\.|(?:[a-z]{2,12})?bot|voicebot|robot|(?:large |ai )?language model"
+    rf"(?:robot (?:{_TRADE})|computer(?! program)|ai|a\.i\.|(?:[a-z]{{2,12}})?bot|voicebot|robot|(?:large |ai )?language model"
     rf"|llm|(?:{_ARTIFICIAL}) (?:[a-z]+ )?(?:{_TRADE})|(?:recorded|computer|computer-generated) voice"
     rf"|computer program|artificial intelligence|{_MODELS}|machine|program|algorithm|(?:piece|bit|bunch)"
     rf" of (?:software|code)"
@@ -142,8 +142,9 @@ _PATTERNS = [
     r"(?P<what>(?:automatically |ai-|auto-?|machine-)?(?:generated|sent|written|produced|handled|composed|answered|run"
     r"|managed) (?:automatically|by (?:(?:an?|our|the) )?(?:[a-z]+ )?(?:ai|bot|chatbot|machine|language model|automated"
     r"|virtual|system|algorithm))|ai-generated|auto-?generated|automated)",
-    rf"(?:^|[.!?—\n-] ?)(?:[a-z]+, |from )?your {_ADJECTIVES}(?P<what>{_MACHINE})(?: [a-z]+)?"
+    rf"(?:^|[.!?—\n-] ?)(?:[a-z]+, |from )?your {_ADJECTIVES}(?P<what>{_MACHINE})(?: [a-z]+){{0,3}}"
     r"(?=$|[.!]$| is (?:here|ready|online))",
+    r"\bbeing (?:only |just |mere )?(?P<what>software|code|ai|artificial|virtual|automated|digital),? i\b",
 ]
 _TWO_WORDS = re.compile("[a-z][' -][a-z]")
 # No message without one of these says any of it.

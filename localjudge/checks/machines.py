@@ -163,7 +163,7 @@ class Vocabulary(BaseModel):
             rf"|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
             rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|主播|歌手|偶像|导游"
             rf"|讲解员|教练|老师|店[员长]|前台|护士|医生|宠物|生命|玩伴|女友|男友|恋人|伴侣|朋友|存在|行员|专员|助教|经理|讲师|专家|理赔员|代言人|班主任|导师)(?!物)"
-            rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子(?:生命|宠物|人(?!员)|助手|客服|管家|导游|猫|狗"
+            rf"|数字(?:人(?![民口数士才])|客户经理|客户专员|专员|分身|生命|{_AGENT})|电子(?:生命|宠物|人(?!员)|助手|客服|管家|导游|猫|狗"
             rf"|宝宝)|硅基(?:生命|生物|人|存在|体)?|赛博(?:人|生命|助手|客服)|仿生人)"
             rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
             rf"|(?P<bot>{one_of(self.bots)}|聊天机器(?!人)|客服机器(?!人)|机器客服)"
@@ -261,7 +261,7 @@ def _trade_of(folded: str, mention: Mention, organised: bool) -> tuple[Tail, int
     """The tail of a mention that a trade follows, which may be the machine's."""
     words, end = vocabulary(), mention.end
     # 您的AI顾问 and 银行的AI顾问 advise, AI顾问 may be asked about AI.
-    yours = folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start) or (
+    yours = mention.kind == "virtual" or folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start) or (
         folded.endswith("的", 0, mention.start) and _ADVISER.match(folded, end) is not None
     )
     taught = (words.teaching if yours else words.sure_teaching) if mention.kind not in ("bot", "name") else None
