@@ -46,7 +46,10 @@ class Table(BaseModel):
 
     macros: dict[str, str]
     unless: dict[str, str]
-    constructions: tuple[Construction, ...]
+    of_me: tuple[Construction, ...]
+    of_me_unnamed: tuple[Construction, ...]
+    around: tuple[Construction, ...]
+    unnamed: tuple[Construction, ...]
 
     def written_out(self, pattern: str) -> str:
         """A pattern with its macros, and theirs, in place. Raises KeyError for a macro that there is none of."""
@@ -56,10 +59,28 @@ class Table(BaseModel):
         return pattern
 
     @cached_property
-    def said(self) -> re.Pattern[str]:
-        """Finds any of the constructions; the name of the group that matched is its number."""
-        each = enumerate(self.constructions)
-        return re.compile("|".join(f"(?P<c{number}>{self.written_out(one.say)})" for number, one in each))
+    def constructions(self) -> tuple[Construction, ...]:
+        """All of them, in the order of the families."""
+        return self.of_me + self.around + self.of_me_unnamed + self.unnamed
+
+    @cached_property
+    def signed(self) -> tuple[re.Pattern[str], ...]:
+        """Find the constructions with a sign."""
+        return self._one_of(self.of_me, 0, "<i>"), self._one_of(self.around, len(self.of_me), "")
+
+    @cached_property
+    def unsigned(self) -> tuple[re.Pattern[str], ...]:
+        """Find the others."""
+        start = len(self.of_me + self.around)
+        middle = start + len(self.of_me_unnamed)
+        return self._one_of(self.of_me_unnamed, start, "<i>"), self._one_of(self.unnamed, middle, "")
+
+    def _one_of(self, family: tuple[Construction, ...], start: int, head: str) -> re.Pattern[str]:
+        """The family in one pattern. The empty group at a construction's end tells its number; one at its start would
+        keep the search from skipping constructions by their first letter.
+        """
+        each = (f"(?:{self.written_out(one.say)})(?P<c{number}>)" for number, one in enumerate(family, start))
+        return re.compile(f"{self.written_out(head)}(?:{'|'.join(each)})")
 
     @cached_property
     def elsewhere(self) -> dict[str, re.Pattern[str]]:
@@ -85,7 +106,9 @@ def constructed(text: Text, places: list[Place], quotes: list[Quote]) -> list[Cl
     """What the constructions of the table say of the speaker."""
     signed, pieces = _signed(text.folded, places)
     found = []
-    for match in itertools.islice(table().said.finditer(signed), MOST):
+    patterns = table().signed + table().unsigned if len(pieces) > 1 else table().unsigned
+    told = itertools.chain.from_iterable(pattern.finditer(signed) for pattern in patterns)
+    for match in itertools.islice(told, MOST):
         start, end = _at(pieces, match.start()), _at(pieces, match.end())
         construction = table().constructions[int((match.lastgroup or "")[1:])]
         standing = in_context(text.folded, start, end, quotes, presupposed=construction.presupposed)
