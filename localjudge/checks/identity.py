@@ -5,6 +5,7 @@ kind is spoken of or all of it is surely something else; whatever else speaks of
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import ClassVar
 
@@ -84,26 +85,17 @@ class AiAdmission(Check):
             return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
         human = _HUMAN.search(text.folded) is not None
-        claims = own_nature(text, quotes) + answers(text, quotes) + english(text, quotes)
         names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
-        places = [place_of(text, mention) for mention in mentions]
-        claims += constructed(text, places, quotes)
-        for place in places:
-            mention = place.mention
-            claim = said_of_self(text, place, names, quotes) or announcement(text, place, quotes)
-            if claim is None and mention.kind not in ("word", "thing"):
-                other = human or _is_other(text, place, quotes)
-                claim = Claim(mention.start, mention.end, "other" if other else "doubtful")
-            if claim is not None:
-                claims.append(claim)
-        return self._weighed(text, claims, human)
+        claims = []
+        for claim in _told(text, [place_of(text, mention) for mention in mentions], names, quotes, human):
+            if claim.standing == "claim" and not human:
+                span = text.span(claim.start, claim.end)
+                return self.violated(f"“{text.shown(claim.start, claim.end, 0)}”：透露了AI身份", span)
+            claims.append(claim)
+        return self._unclaimed(text, claims, human)
 
-    def _weighed(self, text: Text, claims: list[Claim], human: bool) -> Opinion:
-        asserted = min((claim for claim in claims if claim.standing == "claim"), default=None)
-        if asserted is not None and not human:
-            span = text.span(asserted.start, asserted.end)
-            return self.violated(f"“{text.shown(asserted.start, asserted.end, 0)}”：透露了AI身份", span)
-        doubtful = asserted or min((claim for claim in claims if claim.standing == "doubtful"), default=None)
+    def _unclaimed(self, text: Text, claims: list[Claim], human: bool) -> Opinion:
+        doubtful = min((claim for claim in claims if claim.standing != "other"), default=None)
         if doubtful is not None:
             span = text.span(doubtful.start, doubtful.end)
             return self.unknown(f"“{text.shown(doubtful.start, doubtful.end, 0)}”是否自认不能确定", span)
@@ -113,6 +105,26 @@ class AiAdmission(Check):
         if is_hidden(text.folded):
             return self.unknown("拼写异常，是否自认不能确定")
         return self.clear("提到的不是自己" if claims else "没有透露AI身份的话")
+
+
+def _told(
+    text: Text, places: list[Place], names: tuple[str, ...], quotes: list[Quote], human: bool
+) -> Iterator[Claim]:
+    """What the message says of its speaker; a reader who has enough stops, and the rest is not looked for."""
+    unbound = []
+    for place in places:
+        claim = said_of_self(text, place, names, quotes) or announcement(text, place, quotes)
+        if claim is not None:
+            yield claim
+        elif place.mention.kind not in ("word", "thing"):
+            unbound.append(place)
+    yield from own_nature(text, quotes)
+    yield from answers(text, quotes)
+    yield from english(text, quotes)
+    yield from constructed(text, places, quotes)
+    for place in unbound:
+        other = human or _is_other(text, place, quotes)
+        yield Claim(place.mention.start, place.mention.end, "other" if other else "doubtful")
 
 
 def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
