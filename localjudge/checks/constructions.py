@@ -39,6 +39,17 @@ class Construction(BaseModel):
     unless: tuple[str, ...] = ()
 
 
+class Family(BaseModel):
+    """Constructions that begin alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    head: str
+    signed: bool
+    """Whether each of them has a sign."""
+    constructions: tuple[Construction, ...]
+
+
 class Table(BaseModel):
     """`lists/admissions.yaml`, and the patterns made of it."""
 
@@ -46,10 +57,7 @@ class Table(BaseModel):
 
     macros: dict[str, str]
     unless: dict[str, str]
-    of_me: tuple[Construction, ...]
-    of_me_unnamed: tuple[Construction, ...]
-    around: tuple[Construction, ...]
-    unnamed: tuple[Construction, ...]
+    families: tuple[Family, ...]
 
     def written_out(self, pattern: str) -> str:
         """A pattern with its macros, and theirs, in place. Raises KeyError for a macro that there is none of."""
@@ -61,26 +69,24 @@ class Table(BaseModel):
     @cached_property
     def constructions(self) -> tuple[Construction, ...]:
         """All of them, in the order of the families."""
-        return self.of_me + self.around + self.of_me_unnamed + self.unnamed
+        return tuple(one for family in self.families for one in family.constructions)
 
     @cached_property
-    def signed(self) -> tuple[re.Pattern[str], ...]:
-        """Find the constructions with a sign."""
-        return self._one_of(self.of_me, 0, "<i>"), self._one_of(self.around, len(self.of_me), "")
-
-    @cached_property
-    def unsigned(self) -> tuple[re.Pattern[str], ...]:
-        """Find the others."""
-        start = len(self.of_me + self.around)
-        middle = start + len(self.of_me_unnamed)
-        return self._one_of(self.of_me_unnamed, start, "<i>"), self._one_of(self.unnamed, middle, "")
-
-    def _one_of(self, family: tuple[Construction, ...], start: int, head: str) -> re.Pattern[str]:
-        """The family in one pattern. The empty group at a construction's end tells its number; one at its start would
-        keep the search from skipping constructions by their first letter.
+    def patterns(self) -> tuple[tuple[bool, re.Pattern[str]], ...]:
+        """One pattern for each family, and whether it needs a sign. The empty group at a construction's end tells its
+        number; one at its start would keep the search from skipping constructions by their first letter.
         """
-        each = (f"(?:{self.written_out(one.say)})(?P<c{number}>)" for number, one in enumerate(family, start))
-        return re.compile(f"{self.written_out(head)}(?:{'|'.join(each)})")
+        numbers = itertools.count()
+        return tuple(
+            (
+                family.signed,
+                re.compile(
+                    self.written_out(family.head)
+                    + f"(?:{'|'.join(f'(?:{self.written_out(one.say)})(?P<c{next(numbers)}>)' for one in family.constructions)})"
+                ),
+            )
+            for family in self.families
+        )
 
     @cached_property
     def elsewhere(self) -> dict[str, re.Pattern[str]]:
@@ -106,7 +112,7 @@ def constructed(text: Text, places: list[Place], quotes: list[Quote]) -> list[Cl
     """What the constructions of the table say of the speaker."""
     signed, pieces = _signed(text.folded, places)
     found = []
-    patterns = table().signed + table().unsigned if len(pieces) > 1 else table().unsigned
+    patterns = (pattern for needs_sign, pattern in table().patterns if len(pieces) > 1 or not needs_sign)
     told = itertools.chain.from_iterable(pattern.finditer(signed) for pattern in patterns)
     for match in itertools.islice(told, MOST):
         start, end = _at(pieces, match.start()), _at(pieces, match.end())
