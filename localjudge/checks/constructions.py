@@ -22,7 +22,7 @@ from localjudge.strict_yaml import load_yaml
 _WHOLE, _OPEN, _PROGRAM, _COMPUTER, _TOPIC = "●◑○△◇"
 _COMPUTERS = ("电脑", "计算机", "computer")
 _PROGRAMS = ("机器", "模型", "machine", "program", "software", "algorithm")
-_MARKS = "“”\"「」『』《》"
+_MARKS = '“”"「」『』《》'
 _MACRO = re.compile("<([a-z]+)>")
 
 

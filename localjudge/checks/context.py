@@ -61,9 +61,7 @@ class Claim(NamedTuple):
     standing: Standing
 
 
-def in_context(
-    folded: str, start: int, end: int, quotes: list[Quote], *, presupposed: bool = False
-) -> Standing:
+def in_context(folded: str, start: int, end: int, quotes: list[Quote], *, presupposed: bool = False) -> Standing:
     """Whether what is said there is asserted: not quoted, asked, wished, supposed, or told of others. What is
     presupposed no verb before it takes back.
     """
@@ -89,7 +87,9 @@ def in_context(
         return (
             "claim"
             if lead.endswith(("虽然", "虽说", "尽管"))
-            or re.match(rf"{SELF}(?:(?:也|都)?(?:只|不过|仅|只不过)是|(?:并|也|真)?(?:不是|没有))", folded[start : start + 10])
+            or re.match(
+                rf"{SELF}(?:(?:也|都)?(?:只|不过|仅|只不过)是|(?:并|也|真)?(?:不是|没有))", folded[start : start + 10]
+            )
             else "doubtful"
         )
     return "doubtful" if _DOUBTED.search(lead) else "claim"

@@ -35,7 +35,7 @@ from localjudge.records import Record
 _HUMAN = re.compile(
     rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人(?!克隆|复刻|数字|授权|配音|的)|活人|人工(?!智))|(?<!同事)(?<!同事们)(?<!其他)(?<!别人)(?<!他们)都是真人|(?:货真价实"
     rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
-    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|\ba real (?:human|person) here)"
+    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|(?<!not )\ba real (?:human|person) here)"
     r"(?!吗|么|吧|[？?]|就好|多好|的话)"
 )
 _SERVES = re.compile(
@@ -107,9 +107,7 @@ class AiAdmission(Check):
         return self.clear("提到的不是自己" if claims else "没有透露AI身份的话")
 
 
-def _told(
-    text: Text, places: list[Place], names: tuple[str, ...], quotes: list[Quote], human: bool
-) -> Iterator[Claim]:
+def _told(text: Text, places: list[Place], names: tuple[str, ...], quotes: list[Quote], human: bool) -> Iterator[Claim]:
     """What the message says of its speaker; a reader who has enough stops, and the rest is not looked for."""
     unbound = []
     for place in places:

@@ -261,8 +261,10 @@ def _trade_of(folded: str, mention: Mention, organised: bool) -> tuple[Tail, int
     """The tail of a mention that a trade follows, which may be the machine's."""
     words, end = vocabulary(), mention.end
     # 您的AI顾问 and 银行的AI顾问 advise, AI顾问 may be asked about AI.
-    yours = mention.kind == "virtual" or folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start) or (
-        folded.endswith("的", 0, mention.start) and _ADVISER.match(folded, end) is not None
+    yours = (
+        mention.kind == "virtual"
+        or folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start)
+        or (folded.endswith("的", 0, mention.start) and _ADVISER.match(folded, end) is not None)
     )
     taught = (words.teaching if yours else words.sure_teaching) if mention.kind not in ("bot", "name") else None
     for pattern in (words.role, taught, words.distant_role):
