@@ -16,14 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from localjudge.checks.claims import Place
 from localjudge.checks.context import Claim, in_context
 from localjudge.checks.machines import MOST, PARTICLE, STOP
-from localjudge.checks.text import Quote, Text
+from localjudge.checks.text import Quote, Text, written_out
 from localjudge.strict_yaml import load_yaml
 
 _WHOLE, _OPEN, _PROGRAM, _COMPUTER, _TOPIC = "●◑○△◇"
 _COMPUTERS = ("电脑", "计算机", "computer")
 _PROGRAMS = ("机器", "模型", "machine", "program", "software", "algorithm")
 _MARKS = '“”"「」『』《》'
-_MACRO = re.compile("<([a-z]+)>")
 
 
 class Construction(BaseModel):
@@ -60,11 +59,8 @@ class Table(BaseModel):
     families: tuple[Family, ...]
 
     def written_out(self, pattern: str) -> str:
-        """A pattern with its macros, and theirs, in place. Raises KeyError for a macro that there is none of."""
-        known = self.macros | {"stop": STOP + _MARKS, "particle": PARTICLE}
-        while _MACRO.search(pattern):
-            pattern = _MACRO.sub(lambda match: known[match[1]], pattern)
-        return pattern
+        """A pattern with its macros in place."""
+        return written_out(pattern, self.macros | {"stop": STOP + _MARKS, "particle": PARTICLE})
 
     @cached_property
     def constructions(self) -> tuple[Construction, ...]:
@@ -76,17 +72,11 @@ class Table(BaseModel):
         """One pattern for each family, and whether it needs a sign. The empty group at a construction's end tells its
         number; one at its start would keep the search from skipping constructions by their first letter.
         """
-        numbers = itertools.count()
-        return tuple(
-            (
-                family.signed,
-                re.compile(
-                    self.written_out(family.head)
-                    + f"(?:{'|'.join(f'(?:{self.written_out(one.say)})(?P<c{next(numbers)}>)' for one in family.constructions)})"
-                ),
-            )
-            for family in self.families
-        )
+        numbers, found = itertools.count(), []
+        for family in self.families:
+            each = [f"(?:{self.written_out(one.say)})(?P<c{next(numbers)}>)" for one in family.constructions]
+            found.append((family.signed, re.compile(f"{self.written_out(family.head)}(?:{'|'.join(each)})")))
+        return tuple(found)
 
     @cached_property
     def elsewhere(self) -> dict[str, re.Pattern[str]]:
