@@ -84,7 +84,9 @@ class Table(BaseModel):
         return {name: re.compile(self.written_out(pattern)) for name, pattern in self.unless.items()}
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
+    """Where a stretch of the signed text begins, in it and in the folded text."""
+
     start: int
     """In the signed text."""
     folded: int
@@ -100,7 +102,7 @@ def table() -> Table:
 
 def constructed(text: Text, places: list[Place], quotes: list[Quote]) -> list[Claim]:
     """What the constructions of the table say of the speaker."""
-    signed, pieces = _signed(text.folded, places)
+    signed, pieces = signed_text(text.folded, places)
     found = []
     patterns = (pattern for needs_sign, pattern in table().patterns if len(pieces) > 1 or not needs_sign)
     told = itertools.chain.from_iterable(pattern.finditer(signed) for pattern in patterns)
@@ -114,9 +116,9 @@ def constructed(text: Text, places: list[Place], quotes: list[Quote]) -> list[Cl
     return found
 
 
-def _signed(folded: str, places: list[Place]) -> tuple[str, list[_Piece]]:
+def signed_text(folded: str, places: list[Place]) -> tuple[str, list[Piece]]:
     """The text with a sign for each noun, and where its pieces stand."""
-    parts, pieces, length, done = [], [_Piece(0, 0)], 0, 0
+    parts, pieces, length, done = [], [Piece(0, 0)], 0, 0
     for place in places:
         sign = _sign(place)
         if sign is None or place.mention.start < done:
@@ -124,7 +126,7 @@ def _signed(folded: str, places: list[Place]) -> tuple[str, list[_Piece]]:
         end = place.end if place.tail == "whole" else place.mention.end
         parts += [folded[done : place.mention.start], sign]
         length += place.mention.start - done
-        pieces += [_Piece(length, place.mention.start), _Piece(length + 1, end)]
+        pieces += [Piece(length, place.mention.start), Piece(length + 1, end)]
         length, done = length + 1, end
     return "".join(parts) + folded[done:], pieces
 
@@ -141,6 +143,6 @@ def _sign(place: Place) -> str | None:
     return _TOPIC if tail == "topic" and not place.right.startswith("的") else _OPEN if tail == "topic" else None
 
 
-def _at(pieces: list[_Piece], place: int) -> int:
+def _at(pieces: list[Piece], place: int) -> int:
     piece = pieces[bisect_right(pieces, place, key=lambda piece: piece.start) - 1]
     return piece.folded + place - piece.start
