@@ -37,7 +37,7 @@ def score(message: str) -> int | None:
         (THREE, "a", 200, 1.0),
         (THREE, "b", 200, 1.0),
         (THREE, "c", 200, 1.0),
-        (THREE, "own", 725, 0.95),
+        (THREE, "own", 813, 0.95),
     ],
     ids=["halved a", "halved b", "halved own", "author a", "author b", "author c", "three own"],
 )

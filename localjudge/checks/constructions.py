@@ -119,9 +119,11 @@ def constructed(text: Text, places: list[Place], quotes: list[Quote]) -> list[Cl
 def signed_text(folded: str, places: list[Place]) -> tuple[str, list[Piece]]:
     """The text with a sign for each noun, and where its pieces stand."""
     parts, pieces, length, done = [], [Piece(0, 0)], 0, 0
-    for place in places:
+    for place, after in itertools.zip_longest(places, places[1:]):
         sign = _sign(place)
-        if sign is None or place.mention.start < done:
+        # 系统机器人 is a robot, and the system only tells which.
+        inner = after is not None and after.mention.start < place.end and place.mention.kind == "thing"
+        if sign is None or inner or place.mention.start < done:
             continue
         end = place.end if place.tail == "whole" else place.mention.end
         parts += [folded[done : place.mention.start], sign]

@@ -34,6 +34,7 @@ _LED = re.compile(
     r"|imagine|whether|asked|asking|assume|assumed|sure|not|were|suspect|doubt|that|because you|prove|joke|joked|call"
     r"|calls|called|unless|yesterday|earlier|isn't|wasn't|when)\b[a-z' ]{0,14}$"
 )
+_STATED = re.compile(r"\b(?:note|aware|remember|know|inform you|informed|advised|remind you|tell you) that $")
 _FIGURES = ("machine", "computer", "real", "person", "man", "woman", "robot", "grok", "siri")
 _MEANT = re.compile(
     r"just|only|not an? real|not human|not real|\b(?:ai|automated)\b|don't|can't|cannot|yes\b|yep|yeah|caught|guess"
@@ -77,7 +78,7 @@ def english(text: Text, quotes: list[Quote]) -> list[Claim]:
             if goes_on_in_english(folded, match.end("what")):
                 standing = "other"
             elif standing == "claim" and (
-                (match[0][0].isalnum() and _LED.search(folded[max(0, match.start() - 30) : match.start()]))
+                (match[0][0].isalnum() and _led(folded[max(0, match.start() - 30) : match.start()]))
                 or (match["what"] in _FIGURES and not (match[0].startswith("you") or _MEANT.search(folded)))
                 or (match["what"] in _FIGURES and _IN_JEST.match(folded, match.end("what")))
             ):
@@ -91,6 +92,10 @@ def _patterns() -> list[tuple[tuple[str, ...], re.Pattern[str]]]:
     source = resources.files("localjudge") / "checks" / "lists" / "english.yaml"
     table = _Table.model_validate(load_yaml(source.read_text(encoding="utf-8"), "checks/lists/english.yaml"))
     return [(one.words, re.compile(written_out(one.say, table.macros))) for one in table.patterns]
+
+
+def _led(before: str) -> bool:
+    return _LED.search(before) is not None and not _STATED.search(before)
 
 
 def goes_on_in_english(folded: str, end: int) -> bool:
