@@ -78,6 +78,9 @@ _SPACED = re.compile(_SPACE)
 _MAY_BE_SPACED = re.compile("[ .·*|/_+=-]")
 _SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+|_")
 
+# Only what stands between two letters can split a word.
+_SPLIT = re.compile(rf"\w(?:{_SQUEEZED.pattern})+\w|_")
+
 
 class Mention(NamedTuple):
     """A word of the list in the folded text."""
@@ -240,7 +243,7 @@ def may_speak_of_machines(text: Text) -> bool:
     trigger = vocabulary().trigger
     if trigger.search(text.folded):
         return True
-    return _SQUEEZED.search(text.folded) is not None and trigger.search(_SQUEEZED.sub("", text.folded)) is not None
+    return _SPLIT.search(text.folded) is not None and trigger.search(_SQUEEZED.sub("", text.folded)) is not None
 
 
 def plain(text: Text) -> Text:
@@ -311,9 +314,9 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
 
 def is_hidden(folded: str) -> bool:
     """Whether there are mentions only when all spaces and marks are left out: then nobody knows what is meant."""
-    squeezed = _SQUEEZED.sub("", folded)
-    if len(squeezed) == len(folded):
+    if _SPLIT.search(folded) is None:
         return False
+    squeezed = _SQUEEZED.sub("", folded)
     found, seen = (
         sum(mention.kind not in ("thing", "code") for mention in mentions_of(one)) for one in (squeezed, folded)
     )
