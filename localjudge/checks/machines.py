@@ -76,10 +76,11 @@ _SPACE = (
 )
 _SPACED = re.compile(_SPACE)
 _MAY_BE_SPACED = re.compile("[ .·*|/_+=-]")
-_SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+|_")
+_LOOSE = r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+"
+_SQUEEZED = re.compile(rf"{_LOOSE}|_")
 
 # Only what stands between two letters can split a word.
-_SPLIT = re.compile(rf"\w(?:{_SQUEEZED.pattern})+\w|_")
+_SPLIT = re.compile(rf"\w{_LOOSE}\w|_")
 
 
 class Mention(NamedTuple):
