@@ -11,20 +11,40 @@ from typing import Any
 
 import pytest
 
+from localjudge.checks.claims import place_of
+from localjudge.checks.constructions import Construction, signed_text, table
 from localjudge.checks.identity import AiAdmission
+from localjudge.checks.machines import mentions_of, plain
+from localjudge.checks.text import text_of
 from localjudge.records import parse_record
 
 DATA = Path(__file__).parent / "data"
 ENTRIES = [json.loads(line) for line in (DATA / "admissions_halved.jsonl").read_text(encoding="utf-8").splitlines()]
+
+THREE = [json.loads(line) for line in (DATA / "admissions_three.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def score(message: str) -> int | None:
     return AiAdmission().look(parse_record({"id": "r", "task_type": "push", "message": message})).score
 
 
-@pytest.mark.parametrize(("half", "messages", "recall"), [("a", 203, 0.99), ("b", 197, 0.98), ("own", 831, 0.95)])
-def test_admissions_are_found_and_nothing_else_is_called_one(half: str, messages: int, recall: float) -> None:
-    entries = [entry for entry in ENTRIES if entry["half"] == half]
+@pytest.mark.parametrize(
+    ("source", "half", "messages", "recall"),
+    [
+        (ENTRIES, "a", 203, 0.99),
+        (ENTRIES, "b", 197, 0.98),
+        (ENTRIES, "own", 831, 0.95),
+        (THREE, "a", 200, 1.0),
+        (THREE, "b", 200, 1.0),
+        (THREE, "c", 200, 1.0),
+        (THREE, "own", 813, 0.95),
+    ],
+    ids=["halved a", "halved b", "halved own", "author a", "author b", "author c", "three own"],
+)
+def test_admissions_are_found_and_nothing_else_is_called_one(
+    source: list[dict[str, Any]], half: str, messages: int, recall: float
+) -> None:
+    entries = [entry for entry in source if entry["half"] == half]
     said = {entry["id"]: score(entry["message"]) for entry in entries}
     assert len(said) == len(entries) == messages
     violated = [entry["id"] for entry in entries if said[entry["id"]] == 0]
@@ -33,6 +53,27 @@ def test_admissions_are_found_and_nothing_else_is_called_one(half: str, messages
     assert len(violated) / len(admissions) >= recall
     passed = [entry["message"] for entry in admissions if said[entry["id"]] == 1]
     assert len(passed) <= 0.01 * len(admissions), passed
+
+
+@pytest.mark.parametrize("construction", table().constructions, ids=lambda construction: construction.as_[0])
+def test_a_construction_finds_its_examples_and_not_their_neighbours(construction: Construction) -> None:
+    assert [said for said in construction.as_ if score(said) != 0] == []
+    assert [said for said in construction.not_ if score(said) == 0] == []
+
+
+def test_each_construction_matches_one_of_its_own_examples_by_itself() -> None:
+    idle = []
+    for number, construction in enumerate(table().constructions):
+        found = set()
+        for said in construction.as_:
+            text = plain(text_of(said))
+            signed, pieces = signed_text(text.folded, [place_of(text, mention) for mention in mentions_of(text.folded)])
+            for needs_sign, pattern in table().patterns:
+                if len(pieces) > 1 or not needs_sign:
+                    found |= {match.lastgroup for match in pattern.finditer(signed)}
+        if f"c{number}" not in found:
+            idle.append(construction.as_)
+    assert idle == []
 
 
 def test_the_halves_are_drawn_by_the_hash_of_the_id() -> None:

@@ -85,8 +85,8 @@ _ATTENDS = re.compile(
     r"|可以)问|陪您"
 )
 _CLOSES = re.compile(
-    rf"(?:[一]?[个枚只台款名]|而已|罢了|没错|不假|本人|本尊|哈|无疑|在(?:回|跟|和|陪|为|给|与|帮|答|替)[您你]"
-    rf"|在?(?:陪|回|服务|接待|答复|跟)[您你]|{PARTICLE}){{0,3}}(?=[{STOP}\s~]|$|在)"
+    rf"(?:[一]?[个枚只台款名]|而已|罢了|没错|不假|本人|本尊|哈|无疑|在(?:回|跟|和|陪|为|给|与|帮|答|替)[您你](?![称修拍画炒送扫按检量洗剪做])"
+    rf"|在?(?:陪|回|服务|接待|答复|跟)[您你]|{PARTICLE}){{0,3}}(?=[{STOP}\s~]|$|在(?![帮给为替][您你][称修拍画炒送扫按检量洗剪做]))"
 )
 # 我们AI也会累 is said by one of them, 我们AI今天打折 is not.
 _LIVES = re.compile(
@@ -98,7 +98,7 @@ _LIVES = re.compile(
 )
 _POSSESSED = re.compile(
     rf"坏|是(?:在|去|新|从|给|我|他|朋友|昨|刚|你|您)|[要想]?卖|买|多少|还没[拆卖]|修|丢|怎么|{IN}{{0,6}}(?:元|块|折)"
-    rf"|[套模玩]|到货|跑不动|不动|送"
+    rf"|[套模玩]|到货|跑不|报错|闪退|崩|不动|送"
 )
 _IS_ME = re.compile(
     rf"[”」』\"]?(?:[^,。]{{0,6}},(?=也))?[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]"
@@ -233,7 +233,7 @@ def _apposition(place: Place) -> _Bound | None:
     if match:
         measure, right = match["measure"], place.right
         # 我一个机器人都没有 tells what one has, 我这个机器人坏了 what broke.
-        has = right.startswith(("都", "也没", "就没", "没有", "没卖", "没买", "不要", "才", "还没", "也不卖"))
+        has = right.startswith(("都", "也没", "也修", "就没", "没有", "没卖", "没买", "不要", "才", "还没", "也不卖"))
         if measure.startswith("这"):
             has = _POSSESSED.match(right) is not None and place.mention.kind not in ("agent", "ai")
         return _Bound(match.start("self"), has or place.tail == "topic")

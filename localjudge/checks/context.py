@@ -30,7 +30,7 @@ _FRANK = re.compile(
 )
 _BY_OTHERS = re.compile(
     rf"(?:[您你他她它]们?|客人|用户|顾客|客户|有人|大家|别人|老板|同事|妈|爸|谁|哪个|孩子|网友|朋友){IN}{{0,6}}?(?:说"
-    rf"|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问|嫌"
+    rf"|讲|以为|怀疑|当|骂|猜|觉得|喊|叫|认为|问(?!题)|嫌"
     rf"|夸){IN}{{0,4}}$"
 )
 _SELF_PITY = re.compile("谁[让叫]$")
@@ -39,7 +39,7 @@ _SURE_WISH = re.compile(
     r"|万一)[^，。！？；：、…,.!?;:\n我]{0,3}$"
 )
 _DOUBTED = re.compile(
-    rf"(?:怀疑|以为|觉得|认为|猜|说|当(?![前时下])|问|扮演|好像|像|算不算|是不是|担心|怕|就算|哪怕|即使|即便|难道"
+    rf"(?:怀疑|以为|觉得|认为|猜|说|当(?![前时下])|问(?!题|候|答)|扮演|好像|像|算不算|是不是|担心|怕|就算|哪怕|即使|即便|难道"
     rf"|莫非|除非|想|要|若|只要|谁|哪个|听说|据说|相信){IN}{{0,6}}$"
 )
 _GRANTED = re.compile(r"(?:就算|哪怕|即使|即便|虽然|虽说|尽管)$")
@@ -61,12 +61,16 @@ class Claim(NamedTuple):
     standing: Standing
 
 
-def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standing:
-    """Whether what is said there is asserted: not quoted, asked, wished, supposed, or told of others."""
+def in_context(folded: str, start: int, end: int, quotes: list[Quote], *, presupposed: bool = False) -> Standing:
+    """Whether what is said there is asserted: not quoted, asked, wished, supposed, or told of others. What is
+    presupposed no verb before it takes back.
+    """
     quote = quote_at(quotes, start, end)
     agreed = _AGREED.search(folded) is not None
     if quote is not None:
         return "doubtful" if quote.kind == "own" or agreed else "other"
+    if presupposed:
+        return "doubtful" if _RETRACTED.search(folded) else "claim"
     window = folded[max(0, start - 16) : start]
     lead = _FRANK.sub("", STOPS.split(window)[-1])
     if folded.startswith(("我这样", "我这种", "我们这"), start):
@@ -83,7 +87,9 @@ def in_context(folded: str, start: int, end: int, quotes: list[Quote]) -> Standi
         return (
             "claim"
             if lead.endswith(("虽然", "虽说", "尽管"))
-            or re.match(rf"{SELF}(?:也|都)?(?:只|不过|仅|只不过)是", folded[start : start + 10])
+            or re.match(
+                rf"{SELF}(?:(?:也|都)?(?:只|不过|仅|只不过)是|(?:并|也|真)?(?:不是|没有))", folded[start : start + 10]
+            )
             else "doubtful"
         )
     return "doubtful" if _DOUBTED.search(lead) else "claim"

@@ -5,12 +5,14 @@ kind is spoken of or all of it is surely something else; whatever else speaks of
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import ClassVar
 
 from localjudge.checks.announcements import announcement
 from localjudge.checks.base import Check, Confidence, Opinion
 from localjudge.checks.claims import Place, place_of, said_of_self
+from localjudge.checks.constructions import constructed
 from localjudge.checks.context import SELF, Claim
 from localjudge.checks.english import english, goes_on_in_english
 from localjudge.checks.machines import (
@@ -31,9 +33,9 @@ from localjudge.checks.text import Quote, Text, quote_at, text_of
 from localjudge.records import Record
 
 _HUMAN = re.compile(
-    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人(?!克隆|复刻|数字|授权|配音|的)|活人|人工(?!智))|都是真人|(?:货真价实"
+    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人(?!克隆|复刻|数字|授权|配音|的)|活人|人工(?!智))|(?<!同事)(?<!同事们)(?<!其他)(?<!别人)(?<!他们)都是真人|(?:货真价实"
     rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
-    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|\ba real (?:human|person) here)"
+    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|(?<!not )\ba real (?:human|person) here)"
     r"(?!吗|么|吧|[？?]|就好|多好|的话)"
 )
 _SERVES = re.compile(
@@ -83,24 +85,17 @@ class AiAdmission(Check):
             return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
         human = _HUMAN.search(text.folded) is not None
-        claims = own_nature(text, quotes) + answers(text, quotes) + english(text, quotes)
         names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
-        for mention in mentions:
-            place = place_of(text, mention)
-            claim = said_of_self(text, place, names, quotes) or announcement(text, place, quotes)
-            if claim is None and mention.kind not in ("word", "thing"):
-                other = human or _is_other(text, place, quotes)
-                claim = Claim(mention.start, mention.end, "other" if other else "doubtful")
-            if claim is not None:
-                claims.append(claim)
-        return self._weighed(text, claims, human)
+        claims = []
+        for claim in _told(text, [place_of(text, mention) for mention in mentions], names, quotes, human):
+            if claim.standing == "claim" and not human:
+                span = text.span(claim.start, claim.end)
+                return self.violated(f"“{text.shown(claim.start, claim.end, 0)}”：透露了AI身份", span)
+            claims.append(claim)
+        return self._unclaimed(text, claims, human)
 
-    def _weighed(self, text: Text, claims: list[Claim], human: bool) -> Opinion:
-        asserted = min((claim for claim in claims if claim.standing == "claim"), default=None)
-        if asserted is not None and not human:
-            span = text.span(asserted.start, asserted.end)
-            return self.violated(f"“{text.shown(asserted.start, asserted.end, 0)}”：透露了AI身份", span)
-        doubtful = asserted or min((claim for claim in claims if claim.standing == "doubtful"), default=None)
+    def _unclaimed(self, text: Text, claims: list[Claim], human: bool) -> Opinion:
+        doubtful = min((claim for claim in claims if claim.standing != "other"), default=None)
         if doubtful is not None:
             span = text.span(doubtful.start, doubtful.end)
             return self.unknown(f"“{text.shown(doubtful.start, doubtful.end, 0)}”是否自认不能确定", span)
@@ -110,6 +105,24 @@ class AiAdmission(Check):
         if is_hidden(text.folded):
             return self.unknown("拼写异常，是否自认不能确定")
         return self.clear("提到的不是自己" if claims else "没有透露AI身份的话")
+
+
+def _told(text: Text, places: list[Place], names: tuple[str, ...], quotes: list[Quote], human: bool) -> Iterator[Claim]:
+    """What the message says of its speaker; a reader who has enough stops, and the rest is not looked for."""
+    unbound = []
+    for place in places:
+        claim = said_of_self(text, place, names, quotes) or announcement(text, place, quotes)
+        if claim is not None:
+            yield claim
+        elif place.mention.kind not in ("word", "thing"):
+            unbound.append(place)
+    yield from own_nature(text, quotes)
+    yield from answers(text, quotes)
+    yield from english(text, quotes)
+    yield from constructed(text, places, quotes)
+    for place in unbound:
+        other = human or _is_other(text, place, quotes)
+        yield Claim(place.mention.start, place.mention.end, "other" if other else "doubtful")
 
 
 def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:

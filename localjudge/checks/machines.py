@@ -55,10 +55,10 @@ _ATTENDS = (
     r"|服务|解答|值守|托管|发送|处理|应答|播报|撰写|给出|代答)(?=[,。!~]|$)"
 )
 _NAME = re.compile(
-    rf"(?:(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}|(?P<twice>[^\W\d])(?P=twice)"
+    rf"(?:(?:[小阿大豆](?!程序|区|时|组|白|学|伙子|孩)[^{STOP}\W的]{{1,2}}?|(?P<twice>[^\W\d])(?P=twice)"
     rf"|[a-z][a-z]{{1,11}}|\w{{1,5}}号)(?=[{STOP}\s]|$|[^\w]|来|{_ATTENDS})"
     rf"|(?!{_ATTENDS})"
-    rf"[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}号?(?=[{STOP}\s]|$"
+    rf"[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}?号?(?=[{STOP}\s]|$"
     rf"|为[您你]|[^\w]|在呢|呀|哦|啦|来))"
 )
 _PLAIN_NAME = re.compile(
@@ -76,7 +76,11 @@ _SPACE = (
 )
 _SPACED = re.compile(_SPACE)
 _MAY_BE_SPACED = re.compile("[ .·*|/_+=-]")
-_SQUEEZED = re.compile(r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+|_")
+_LOOSE = r"[^\w，。！？；：、…,!?;:\n“”\"'《》]+"
+_SQUEEZED = re.compile(rf"{_LOOSE}|_")
+
+# Only what stands between two letters can split a word.
+_SPLIT = re.compile(rf"\w{_LOOSE}\w|_")
 
 
 class Mention(NamedTuple):
@@ -93,6 +97,7 @@ class Vocabulary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     simplified: str
+    cantonese: dict[str, str]
     triggers: _Words
     parts: _Words
     rare_parts: _Words
@@ -127,6 +132,11 @@ class Vocabulary(BaseModel):
         return re.compile(f"[{''.join(map(chr, self.letters))}]")
 
     @cached_property
+    def spoken_in_canton(self) -> re.Pattern[str]:
+        """Finds a word that is read as another."""
+        return re.compile("|".join(self.cantonese))
+
+    @cached_property
     def trigger(self) -> re.Pattern[str]:
         """Finds what makes a message worth reading, in folded text of either script."""
         backwards: dict[str, str] = {}
@@ -151,13 +161,14 @@ class Vocabulary(BaseModel):
         first |= set("插车自z硅mpsac智语对聊问应陪电计虚数赛仿程代脚算系软模机字二")
         return re.compile(
             rf"(?=[{''.join(sorted(first))}])(?:(?P<agent>(?:智能|智慧)(?!{_SMART_THING})[^{STOP}的]{{0,4}}?(?:{_AGENT}"
-            rf"|系统|程序|软件)|智能体(?![测脂重检温])"
-            rf"|语音(?:助手|助理|机器人)|智能语音|自动(?:回复|应答|问答|外呼|语音)?(?:客服|系统|程序|助手|助理"
-            rf"|应答机)|车载(?:语音|智能)?(?:助手|助理)|zhi ?neng (?:ke ?fu|zhu ?shou|zhu ?li|ji ?qi ?ren)|对话系统"
+            rf"|系统|程序|软件)|智能体(?![测脂重检温])|智能(?:问答|应答|回复|咨询|答疑|岗亭)"
+            rf"|语音(?:助手|助理|机器人)|智能语音|自动(?:回复|应答|问答|外呼|语音)?(?:客服|系统|程序|程式|助手|助理"
+            rf"|应答机(?!器))|车载(?:语音|智能)?(?:助手|助理)|对话系统"
+            rf"|zhi ?neng (?:ke ?fu|zhu ?shou|zhu ?li|ji ?qi ?ren)"
             rf"|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
             rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|主播|歌手|偶像|导游"
-            rf"|讲解员|教练|老师|店[员长]|前台|护士|医生|宠物|生命|玩伴|女友|男友|恋人|伴侣|朋友|存在)(?!物)"
-            rf"|数字(?:人(?![民口数士才])|分身|生命|{_AGENT})|电子(?:生命|宠物|人(?!员)|助手|客服|管家|导游|猫|狗"
+            rf"|讲解员|教练|老师|店[员长]|前台|护士|医生|宠物|生命|玩伴|女友|男友|恋人|伴侣|朋友|存在|行员|专员|助教|经理|讲师|专家|理赔员|代言人|班主任|导师)(?!物)"
+            rf"|数字(?:人(?![民口数士才])|客户经理|客户专员|专员|分身|生命|{_AGENT})|电子(?:生命|宠物|人(?!员)|助手|客服|管家|导游|猫|狗"
             rf"|宝宝)|硅基(?:生命|生物|人|存在|体)?|赛博(?:人|生命|助手|客服)|仿生人)"
             rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
             rf"|(?P<bot>{one_of(self.bots)}|聊天机器(?!人)|客服机器(?!人)|机器客服)"
@@ -233,14 +244,16 @@ def may_speak_of_machines(text: Text) -> bool:
     trigger = vocabulary().trigger
     if trigger.search(text.folded):
         return True
-    return _SQUEEZED.search(text.folded) is not None and trigger.search(_SQUEEZED.sub("", text.folded)) is not None
+    return _SPLIT.search(text.folded) is not None and trigger.search(_SQUEEZED.sub("", text.folded)) is not None
 
 
 def plain(text: Text) -> Text:
     """The text in simplified characters, with words put together that were spelled with spaces or dots."""
     words = vocabulary()
     if _MAY_BE_SPACED.search(text.folded) or words.foreign.search(text.folded):
-        return text.reduced(_SPACED, words.letters)
+        text = text.reduced(_SPACED, words.letters)
+    if words.spoken_in_canton.search(text.folded):
+        text = text.reworded(words.spoken_in_canton, words.cantonese)
     return text
 
 
@@ -253,8 +266,10 @@ def _trade_of(folded: str, mention: Mention, organised: bool) -> tuple[Tail, int
     """The tail of a mention that a trade follows, which may be the machine's."""
     words, end = vocabulary(), mention.end
     # 您的AI顾问 and 银行的AI顾问 advise, AI顾问 may be asked about AI.
-    yours = folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start) or (
-        folded.endswith("的", 0, mention.start) and _ADVISER.match(folded, end) is not None
+    yours = (
+        mention.kind == "virtual"
+        or folded.endswith(("您的", "你的", "专属", "私人"), 0, mention.start)
+        or (folded.endswith("的", 0, mention.start) and _ADVISER.match(folded, end) is not None)
     )
     taught = (words.teaching if yours else words.sure_teaching) if mention.kind not in ("bot", "name") else None
     for pattern in (words.role, taught, words.distant_role):
@@ -300,9 +315,9 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
 
 def is_hidden(folded: str) -> bool:
     """Whether there are mentions only when all spaces and marks are left out: then nobody knows what is meant."""
-    squeezed = _SQUEEZED.sub("", folded)
-    if len(squeezed) == len(folded):
+    if _SPLIT.search(folded) is None:
         return False
+    squeezed = _SQUEEZED.sub("", folded)
     found, seen = (
         sum(mention.kind not in ("thing", "code") for mention in mentions_of(one)) for one in (squeezed, folded)
     )

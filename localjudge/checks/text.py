@@ -40,6 +40,7 @@ _REPORTING = re.compile(
 _QUOTING = re.compile("[《〈“「『‘\"']")
 _EMOJI = re.compile("[\U0001f000-\U0001faff☀-➿⌚⌛⏩-⏺⬀-⯿️]")
 _NAMED_EMOJI = re.compile(r"\[[一-鿿]{1,4}\]")
+_MACRO = re.compile(r"(?<!\?P)<([a-z]+)>")
 _COMPARED = 50
 """Quotations that are looked for in the history; a message with more of them is no message."""
 CLAUSE_END = "，。！？；：、…,.!?;:\n"
@@ -69,6 +70,12 @@ class Text:
         other = copy(self)
         other._drop(dropped, self.folded)
         other.folded = other.visible.translate(_FOLDED).translate(letters)
+        return other
+
+    def reworded(self, found: re.Pattern[str], words: Mapping[str, str]) -> Text:
+        """The same message with words of the folded text read as others of the same length."""
+        other = copy(self)
+        other.folded = found.sub(lambda match: words[match[0]], self.folded)
         return other
 
     def _drop(self, dropped: re.Pattern[str], text: str) -> None:
@@ -133,6 +140,13 @@ def quote_at(quotes: Sequence[Quote], start: int, end: int) -> Quote | None:
     """The quotation that holds a stretch, if one does; `quotes` in order, none in another."""
     after = bisect_right(quotes, start, key=lambda quote: quote.start)
     return quotes[after - 1] if after and end <= quotes[after - 1].end else None
+
+
+def written_out(pattern: str, macros: Mapping[str, str]) -> str:
+    """A pattern with each `<name>` replaced by that macro, and theirs in it. Raises KeyError for an unknown one."""
+    while _MACRO.search(pattern):
+        pattern = _MACRO.sub(lambda match: macros[match[1]], pattern)
+    return pattern
 
 
 def spoken(record: Record, role: str) -> list[str]:
