@@ -9,10 +9,10 @@ Needs a Qwen3, the only text family that `/v1/systemone` takes. Without --model,
 random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the same
 record text and the same criterion texts, 8 records at a time or 64 completions at a time. Each words its prompt in its
 own way, so the token counts differ, and are shown. Random weights end no answer: one with a reason stops at 26 tokens,
-what `explain` was measured to take on average. `read` shows the pack's examples, which `/v1/systemone` has no place for;
-`read_bare` is `read` without them: the same words to judge by as that peer. Both ask each indicator once (`orders` 1),
-as the peers do, and run in this process while no server is up; every side has the machine to itself and starts with
-an empty prefix cache. The last line is JSON; the ratios are records per second over the peer's.
+what `explain` was measured to take on average. `read` shows the pack's examples, which `/v1/systemone` has no place
+for; `read_bare` is `read` without them: the same words to judge by as that peer. Both ask each indicator once
+(`orders` 1), as the peers do, and run in this process while no server is up; every side has the machine to itself and
+starts with an empty prefix cache. The last line is JSON; the ratios are records per second over the peer's.
 """
 
 from __future__ import annotations
