@@ -95,9 +95,11 @@ class Watch:
     def __call__(self, progress: Progress) -> None:
         now = time.perf_counter()
         self._marks.setdefault(progress.stage, now)
-        if progress.done % SAMPLED_EVERY == 0 or progress.done == progress.total:
+        before = self._samples[-1][0] if self._samples else -1
+        # Records come to be stored several at a time.
+        if progress.done // SAMPLED_EVERY > before // SAMPLED_EVERY or progress.done == progress.total:
             self._samples.append((progress.done, now, resident_mib()))
-            if progress.done % (50 * SAMPLED_EVERY) == 0:
+            if progress.done // (50 * SAMPLED_EVERY) > before // (50 * SAMPLED_EVERY):
                 print(f"{progress.stage} {progress.done}: {self._samples[-1][2]:.0f} MiB", flush=True)
 
     def figures(self, result: RunResult) -> dict[str, Any]:
