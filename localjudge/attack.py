@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from localjudge.engines.base import Engine, Message, Part
 from localjudge.exam import Pair
@@ -40,11 +41,15 @@ def attack(
 ) -> Resistance:
     """Judges both sides of every pair, and every mutation of the failing messages that are judged 0.
 
+    A calibration under one setting alone is left out: margins under the two would not be made of the same words.
     `threshold` is the margin that passes. None: the judge's own score where it is calibrated under both settings or has
     no margins, else the median margin of the unchanged messages, under each setting its own. Pairs whose sides differ
     in the time of sending are left out. What comes to the same prompt is asked once: a message whose attack the model
     does not see has the answer of the message alone. Raises EngineError when the engine is gone.
     """
+    calibrated = all(settings[way].calibration is not None for way in WAYS)
+    if not calibrated:
+        settings = {way: replace(settings[way], calibration=None) for way in WAYS}
     usable = [pair for pair in pairs if pair.message_fail is not None]
     known: dict[_Question, Judged] = {}
     attacked = {way: _Attacked(way, Judge(engine, rubrics, settings[way]), settings[way], known) for way in WAYS}
@@ -52,7 +57,6 @@ def attack(
     for way in WAYS:
         answers |= attacked[way].judge(usable, _sides, on_progress)
     thresholds: dict[Way, float | None] = dict.fromkeys(WAYS, threshold)
-    calibrated = all(settings[way].calibration is not None for way in WAYS)
     if threshold is None and settings["on"].strategy == "read" and not calibrated:
         thresholds = {way: median_threshold(answers, way) for way in WAYS}
     wanted = set(attackable(answers, thresholds))

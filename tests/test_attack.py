@@ -6,15 +6,17 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import call
+from command_line import ROOT, call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localjudge.attack import attack
+from localjudge.calibration import read_calibration
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine
 from localjudge.errors import InputError
@@ -34,6 +36,7 @@ from localjudge.resistance import (
 )
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
+from localjudge.verdicts import READ_LABELS
 
 SIX = {"goal_hijacking", "prompt_leaking", "role_play", "unsafe_topic", "unsafe_opinion", "reverse_exposure"}
 PERSUASION = {"flattery", "opening_phrase", "padding", "order_pinyin", "unsafe_opinion", "unsafe_topic"}
@@ -172,6 +175,17 @@ def test_an_attack_that_the_model_does_not_see_has_the_answer_of_the_message_alo
     assert len(engine.seen) == len({request.messages for request in engine.seen}) == 3 * len(pairs)
     for ways in result.answers.values():
         assert ways["on"]["unseen"] == ways["on"][FAILING] == ways["off"][FAILING] != ways["off"]["unseen"]
+
+
+def test_a_calibration_for_one_kind_of_prompt_alone_is_left_out_for_both() -> None:
+    known = read_calibration(next((ROOT / "localjudge" / "calibrations").glob("*.json")))
+    assert known.words
+    plain = Settings(strategy="read", rules="off", defences="off")
+    settings: dict[Way, Settings] = {"off": plain, "on": replace(plain, defences="clean", calibration=known)}
+    engine, rubrics = FakeEngine(), builtin_rubrics()
+    result = attack(engine, rubrics, read_pairs(packaged_exam(), rubrics)[:4], settings, None)
+    assert {request.choices for request in engine.seen} == {READ_LABELS}
+    assert result.thresholds["on"] is not None
 
 
 @pytest.mark.parametrize(
