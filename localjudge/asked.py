@@ -11,7 +11,7 @@ from localjudge.manifest import digest_of
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric
 from localjudge.strategies import Settings
-from localjudge.verdicts import READ_LABELS, answer_schema_text, joint_schema_text
+from localjudge.verdicts import answer_schema_text, joint_schema_text
 
 
 def label_token_ids(engine: Engine, settings: Settings) -> dict[str, int]:
@@ -19,7 +19,7 @@ def label_token_ids(engine: Engine, settings: Settings) -> dict[str, int]:
     read, or the engine has no tokens."""
     if settings.strategy not in ("read", "cascade"):
         return {}
-    choices = READ_LABELS + (settings.calibration.words if settings.calibration else ())
+    choices = settings.read_choices
     return dict(zip(choices, engine.first_tokens(choices), strict=False))
 
 

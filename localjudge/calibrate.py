@@ -25,11 +25,11 @@ from localjudge.errors import ConfigError, InputError
 from localjudge.exam import auroc
 from localjudge.labelled import Labelled
 from localjudge.prompts import Prompts
+from localjudge.reads import READ_LABELS, Read, mean_logprobs, parse_read
 from localjudge.records import TaskType
-from localjudge.rubric import Rubric
+from localjudge.rubric import Indicator, Rubric
 from localjudge.strategies import ReadCase, Settings
 from localjudge.verbalizer import Verbalizer, centred
-from localjudge.verdicts import READ_LABELS, Read, Unscored, mean_logprobs, parse_read
 
 FOLDS = 5
 PENALTIES = (0.01, 0.1, 1.0)
@@ -52,7 +52,7 @@ class Point(NamedTuple):
     label: int
     group: str
     logprobs: tuple[float, ...] = ()
-    """Of the labels and the words; empty where the words were not asked for."""
+    """Of the labels, and of the words that were asked for with them."""
 
 
 def read_points(
@@ -69,30 +69,25 @@ def read_points(
     """
     if len({entry.record.id for entry in labelled}) < len(labelled):
         raise InputError("two labelled records have one id.")
-    asked: dict[str, tuple[Labelled, str]] = {}
-    requests: list[Request] = []
+    asked: list[tuple[Labelled, Indicator, list[Request]]] = []
     prompts = Prompts(settings.defences, settings.seed)
     for number, entry in enumerate(labelled):
         rubric = rubrics[entry.record.task_type].select(tuple(entry.labels))
-        opened = ReadCase(str(number), entry.record, rubric, prompts, settings).open()
-        for request, indicator in zip(opened, _each(rubric, settings.orders), strict=True):
-            asked[request.id] = entry, indicator
-            requests.append(request._replace(choices=(*READ_LABELS, *words)))
-    reads: dict[tuple[str, str], list[tuple[float, ...]]] = {}
-    for completion in engine.generate(requests):
-        entry, indicator = asked[completion.request_id]
-        reads.setdefault((entry.record.id, indicator), []).append(completion.choice_logprobs)
+        case = ReadCase(str(number), entry.record, rubric, prompts, settings)
+        for indicator in rubric.indicators:
+            own = case.read_requests(indicator, indicator.id)
+            asked.append((entry, indicator, [request._replace(choices=(*READ_LABELS, *words)) for request in own]))
+    completions = iter(engine.generate(request for _, _, own in asked for request in own))
     points = []
-    for entry in labelled:
-        for indicator, label in entry.labels.items():
-            each = reads[entry.record.id, indicator]
-            logprobs = mean_logprobs(sorted(each)) if all(each) else ()
-            read = parse_read(logprobs) if logprobs else Unscored.ENGINE_ERROR
-            if isinstance(read, Read):
-                key = map_key(entry.record.task_type, indicator)
-                points.append(Point(key, read.margin, label, entry.group, logprobs if words else ()))
+    for entry, indicator, own in asked:
+        each = [next(completions).choice_logprobs for _ in own]
+        logprobs = mean_logprobs(each) if all(each) else ()
+        read = parse_read(logprobs) if logprobs else None
+        if isinstance(read, Read):
+            key = map_key(entry.record.task_type, indicator.id)
+            points.append(Point(key, read.margin, entry.labels[indicator.id], entry.group, logprobs))
     # A fit must not depend on the order of the file.
-    return sorted(points), sum(len(entry.labels) for entry in labelled) - len(points)
+    return sorted(points), len(asked) - len(points)
 
 
 def apart(engine: Engine, words: Iterable[str]) -> tuple[str, ...]:
@@ -105,10 +100,6 @@ def apart(engine: Engine, words: Iterable[str]) -> tuple[str, ...]:
             taken.add(token)
             kept.append(word)
     return tuple(kept)
-
-
-def _each(rubric: Rubric, orders: int) -> list[str]:
-    return [indicator.id for indicator in rubric.indicators for _ in range(orders)]
 
 
 def fit(
@@ -201,8 +192,7 @@ class _Fit:
 
     def probability(self, point: Point) -> float:
         margin = self.verbalizer.margin(point.logprobs) if self.verbalizer else point.margin
-        slope, intercept = self.maps.map_of(point.key)
-        return sigmoid(slope * margin + intercept)
+        return self.maps.probability(point._replace(margin=margin))
 
 
 def _verbalizer(points: Sequence[Point], words: tuple[str, ...], penalty: float) -> Verbalizer:
@@ -252,6 +242,10 @@ class _Maps:
         slope = max(slope, 0.0) / self._scale
         return slope, intercept - slope * self._centre
 
+    def probability(self, point: Point) -> float:
+        slope, intercept = self.map_of(point.key)
+        return sigmoid(slope * point.margin + intercept)
+
 
 def _out_of_fold(points: Sequence[Point], words: tuple[str, ...]) -> list[float]:
     """Each point's probability by a fit that saw no point of its group; the penalties are chosen inside each fold."""
@@ -276,16 +270,7 @@ def _best_margins(points: Sequence[Point], words: tuple[str, ...]) -> tuple[list
 
 def _best_penalty(points: Sequence[Point]) -> float:
     def loss(penalty: float) -> float:
-        def learned(training: Sequence[Point]) -> Callable[[Point], float]:
-            maps = _Maps(training, penalty)
-
-            def probability(point: Point) -> float:
-                slope, intercept = maps.map_of(point.key)
-                return sigmoid(slope * point.margin + intercept)
-
-            return probability
-
-        return _loss(points, _crossed(points, learned))
+        return _loss(points, _crossed(points, lambda training: _Maps(training, penalty).probability))
 
     return min(PENALTIES, key=loss)
 

@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from localjudge.errors import ConfigError
+from localjudge.reads import margin_of
 from localjudge.records import TaskType
 from localjudge.rubric import Indicator
 from localjudge.verbalizer import Verbalizer
-from localjudge.verdicts import margin_of
 
 _PACKAGED = resources.files("localjudge") / "calibrations"
 
@@ -96,10 +96,10 @@ class Calibration(_Frozen):
         """What a read asks for beside the labels."""
         return self.verbalizer.words if self.verbalizer else ()
 
-    def knows(self, task_type: TaskType, indicator: Indicator) -> bool:
-        """Whether it has a map for the indicator in these words."""
+    def map_of(self, task_type: TaskType, indicator: Indicator) -> MarginMap | None:
+        """The map of an indicator; None for one that it does not know in these words."""
         found = self.maps.get(map_key(task_type, indicator.id))
-        return found is not None and found.indicator_digest == indicator.digest
+        return found if found is not None and found.indicator_digest == indicator.digest else None
 
     def margin(self, logprobs: tuple[float, ...]) -> float:
         """The margin that its maps take, from the log-probabilities of the labels and its words."""
@@ -107,9 +107,8 @@ class Calibration(_Frozen):
 
     def probability(self, task_type: TaskType, indicator: Indicator, margin: float) -> float | None:
         """Calibrated probability of passing; None for an indicator that it does not know in these words."""
-        if not self.knows(task_type, indicator):
-            return None
-        return self.maps[map_key(task_type, indicator.id)].probability(margin)
+        found = self.map_of(task_type, indicator)
+        return found.probability(margin) if found else None
 
     def check_fits(self, model_digest: str, prompt_digest: str, orders: int) -> None:
         """Raises ConfigError unless it was made with this model, these prompts and so many reads of each indicator."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from localjudge.errors import EngineError
-from localjudge.verdicts import MIN_LABEL_MASS, Unscored, Verdict
+from localjudge.reads import MIN_LABEL_MASS
+from localjudge.verdicts import Unscored, Verdict
 
 FIRST = 100
 """Reads to look at."""

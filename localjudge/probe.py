@@ -15,18 +15,18 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from localjudge.calibration import Calibration, map_key
+from localjudge.calibration import Calibration
 from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Completion, Engine, EngineInfo, Request
 from localjudge.errors import ConfigError, EngineError
 from localjudge.manifest import digest_of, environment, hardware
 from localjudge.noise import NoiseBand
 from localjudge.prompts import Prompts
+from localjudge.reads import MIN_LABEL_MASS, label_mass, margin_of, mean_logprobs
 from localjudge.records import Record, TaskType
 from localjudge.rubric import Rubric
 from localjudge.strategies import ReadCase, Settings
 from localjudge.verbalizer import Verbalizer
-from localjudge.verdicts import MIN_LABEL_MASS, label_mass, margin_of, mean_logprobs
 from localjudge.weights import LocalModel
 
 Logprobs = tuple[float, ...]
@@ -169,12 +169,12 @@ def questions(
     prompts, asked = prompts or Prompts(), list[Question]()
     for number, record in enumerate(records):
         rubric = rubrics[record.task_type]
-        requests = ReadCase(str(number), record, rubric, prompts, settings).open()
-        for place, indicator in enumerate(rubric.indicators):
-            name, own = f"{number}/{indicator.id}", tuple(requests[place * orders : (place + 1) * orders])
-            if calibration is not None and calibration.knows(record.task_type, indicator):
-                threshold = calibration.maps[map_key(record.task_type, indicator.id)].threshold
-                asked.append(Question(name, own, threshold, calibration.verbalizer))
+        case = ReadCase(str(number), record, rubric, prompts, settings)
+        for indicator in rubric.indicators:
+            name, own = f"{number}/{indicator.id}", tuple(case.read_requests(indicator, indicator.id))
+            known = calibration.map_of(record.task_type, indicator) if calibration else None
+            if calibration and known:
+                asked.append(Question(name, own, known.threshold, calibration.verbalizer))
             else:
                 asked.append(Question(name, own, 0.0))
     return asked

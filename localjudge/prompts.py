@@ -24,7 +24,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from localjudge.characters import PATTERN, without_unseen
 from localjudge.engines.base import Message, Part
 from localjudge.flags import Flag
-from localjudge.records import Record, Turn
+from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
 from localjudge.strike import RULES, seen_record
 
@@ -43,17 +43,6 @@ _SEEN_AS = f"without {PATTERN}; {_HEADING.pattern} -> 〔〕; struck by {RULES}"
 """What defences do to record text, for the digest: it decides a prompt as much as a template does."""
 
 
-_FIELDS = frozenset(Record.model_fields) | frozenset(Turn.model_fields)
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, which is not asked again of each record whether its fields are safe to read."""
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        of_record = attr in _FIELDS and isinstance(obj, (Record, Turn))
-        return of_record or super().is_safe_attribute(obj, attr, value)
-
-
 class Prompts:
     """The prompt templates, compiled once. `seed` goes into the markers around records."""
 
@@ -65,7 +54,7 @@ class Prompts:
         self._seed = seed
         names = (*self.names, *(self.fenced_names if defences == "fence" else ()))
         self._sources = {name: (_TEMPLATES / f"{name}.j2").read_text(encoding="utf-8") for name in names}
-        environment = _Sandbox(
+        environment = ImmutableSandboxedEnvironment(
             loader=DictLoader(self._sources),
             trim_blocks=True,
             lstrip_blocks=True,

@@ -18,10 +18,11 @@ from localjudge.evidence import Evidence
 from localjudge.findings import KEPT, Findings, differences, shown
 from localjudge.manifest import Manifest, Plan
 from localjudge.marking import summed
+from localjudge.reads import MIN_LABEL_MASS
 from localjudge.records import BadRecord, IdLedger, Record, TaskType, input_digest, read_records
 from localjudge.rubric import Rubric
 from localjudge.rules import rule
-from localjudge.verdicts import MIN_LABEL_MASS, NOT_APPLICABLE, Grade, Stage, Usage, Verdict
+from localjudge.verdicts import NOT_APPLICABLE, Grade, Stage, Usage, Verdict
 
 _ROUNDING = 1e-6
 """How far a stored probability may be from the one that its margin gives."""

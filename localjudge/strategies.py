@@ -14,13 +14,12 @@ from localjudge.decisions import DEFAULT_BAND, Band, Reasons
 from localjudge.engines.base import Completion, Message, Part, Request
 from localjudge.flags import Flag
 from localjudge.prompts import Defences, Prompts
+from localjudge.reads import POLARITY_LABELS, READ_LABELS, label_mass, mean_logprobs, parse_read
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
 from localjudge.rules import Rules
 from localjudge.verdicts import (
     NOT_APPLICABLE,
-    POLARITY_LABELS,
-    READ_LABELS,
     Answer,
     Grade,
     Stage,
@@ -30,12 +29,9 @@ from localjudge.verdicts import (
     Verdict,
     answer_schema_text,
     joint_schema_text,
-    label_mass,
-    mean_logprobs,
     parse_answer,
     parse_cut_joint,
     parse_joint,
-    parse_read,
 )
 
 Strategy = Literal["cascade", "read", "explain", "joint"]
@@ -70,6 +66,11 @@ class Settings:
     defences: Defences = "clean"
     """Whether prompts guard against what a record's text asks of the judge."""
 
+    @property
+    def read_choices(self) -> tuple[str, ...]:
+        """What a read asks for: the labels, and the words that the calibration weighs."""
+        return READ_LABELS + (self.calibration.words if self.calibration else ())
+
 
 class Case(ABC):
     """One record on its way to a verdict."""
@@ -89,6 +90,7 @@ class Case(ABC):
         self._key = key
         self._prompts = prompts
         self._settings = settings
+        self._choices = settings.read_choices
         self._system, self._parts = prompts.opening(record, flags)
         self._completions: list[Completion] = []
         self._reads: dict[str, list[Completion]] = {}
@@ -114,10 +116,8 @@ class Case(ABC):
         """Asks for one word, and reads how likely the labels are, and the words of the calibration; once for each order
         of the examples."""
         tails = self._prompts.reads(self.rubric, indicator, self._settings.orders)
-        calibration = self._settings.calibration
-        choices = READ_LABELS + (calibration.words if calibration else ())
         return [
-            self._request(name + "~" * number, self._about(tail), 1, choices=choices)
+            self._request(name + "~" * number, self._about(tail), 1, choices=self._choices)
             for number, tail in enumerate(tails)
         ]
 
@@ -143,12 +143,11 @@ class Case(ABC):
         read = parse_read(logprobs)
         if isinstance(read, Unscored):
             return nothing | {"label_mass": label_mass(logprobs), "unscored": read}
-        calibration, calibrated = self._settings.calibration, None
-        if calibration is not None and indicator is not None and calibration.knows(self.record.task_type, indicator):
-            read = read._replace(margin=calibration.margin(logprobs))
-            calibrated = calibration.probability(self.record.task_type, indicator, read.margin)
-        if calibrated is not None:
-            read = read._replace(p_pass=calibrated)
+        calibration = self._settings.calibration
+        known = calibration.map_of(self.record.task_type, indicator) if calibration and indicator else None
+        if calibration and known:
+            margin = calibration.margin(logprobs)
+            read = read._replace(margin=margin, p_pass=known.probability(margin))
         return {
             "score": read.score,
             "applicable": read.applicable if read.score else True,
@@ -156,7 +155,7 @@ class Case(ABC):
             "p_pass": read.p_pass,
             "label_mass": read.label_mass,
             "margin": read.margin,
-            "calibrated": calibrated is not None,
+            "calibrated": known is not None,
         }
 
     def gather_read(self, indicator: Indicator, completion: Completion) -> Sequence[Completion] | None:

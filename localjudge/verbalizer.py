@@ -13,7 +13,7 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from localjudge.verdicts import READ_LABELS
+from localjudge.reads import READ_LABELS
 
 WORDS = tuple(
     "年 数 日 的 月 用 成 名 时 件 一 请 中 据 码 不 新 文 下 分 入 人 功 上 户 为 间 号 取 回 在 页 字 有 个"

@@ -24,6 +24,7 @@ from localjudge.exam import packaged_exam, read_pairs
 from localjudge.flags import flags_in
 from localjudge.mutations import MUTATIONS, Mutation, read_mutations
 from localjudge.prompts import Defences
+from localjudge.reads import READ_LABELS
 from localjudge.report import render_resistance
 from localjudge.resistance import (
     FAILING,
@@ -36,7 +37,6 @@ from localjudge.resistance import (
 )
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
-from localjudge.verdicts import READ_LABELS
 
 SIX = {"goal_hijacking", "prompt_leaking", "role_play", "unsafe_topic", "unsafe_opinion", "reverse_exposure"}
 PERSUASION = {"flattery", "opening_phrase", "padding", "order_pinyin", "unsafe_opinion", "unsafe_topic"}

@@ -25,11 +25,11 @@ from localjudge.exam import Pair, packaged_exam, packaged_training, read_pairs
 from localjudge.judge import Judge
 from localjudge.labelled import Labelled, from_pairs, read_labelled
 from localjudge.prompts import Prompts
+from localjudge.reads import READ_LABELS, margin_of
 from localjudge.records import parse_record
 from localjudge.rubric import builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.verbalizer import WORDS, Verbalizer
-from localjudge.verdicts import READ_LABELS, margin_of
 
 RUBRICS = builtin_rubrics()
 FINITE = st.floats(-50, 50)

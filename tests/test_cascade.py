@@ -18,11 +18,12 @@ from localjudge.decisions import Band, redecide
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine
 from localjudge.judge import Judge
+from localjudge.reads import POLARITY_LABELS, READ_LABELS
 from localjudge.records import parse_record
 from localjudge.rubric import load_rubric
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
-from localjudge.verdicts import NOT_APPLICABLE, POLARITY_LABELS, READ_LABELS, Grade, Unscored, Verdict
+from localjudge.verdicts import NOT_APPLICABLE, Grade, Unscored, Verdict
 
 Said = Callable[[Request], Completion]
 SMALL = load_rubric("push").select(("1.1", "2.1", "5.5"))

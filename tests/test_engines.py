@@ -23,10 +23,11 @@ from localjudge.engines import open_engine
 from localjudge.engines.base import Completion, Engine, Message, Part, Request
 from localjudge.errors import ConfigError, EngineError
 from localjudge.judge import CASES, Judge
+from localjudge.reads import READ_LABELS
 from localjudge.records import parse_record
 from localjudge.rubric import builtin_rubrics, load_rubric
 from localjudge.strategies import Settings
-from localjudge.verdicts import READ_LABELS, Unscored, Verdict, answer_schema, parse_answer, schema_text
+from localjudge.verdicts import Unscored, Verdict, answer_schema, parse_answer, schema_text
 
 pytestmark = pytest.mark.engine
 

@@ -51,8 +51,9 @@ GROUND = {
     "verdicts": "checks.base flags records rubric",
     "model_lock": "errors model_folder strict_yaml",
     "own_folder": "errors model_folder registry",
-    "verbalizer": "verdicts",
-    "calibration": "errors records rubric verbalizer verdicts",
+    "reads": "verdicts",
+    "verbalizer": "reads",
+    "calibration": "errors reads records rubric verbalizer",
 }
 # Checks wing: pure functions of a record. A pack names them, so that it stands on the ground floor.
 CHECKS = {
@@ -102,7 +103,7 @@ QUESTIONS = {
     "decisions": "verdicts",
     "noise": "calibration decisions records verdicts",
     "rules": "checks.base flags records rubric verdicts",
-    "strategies": "calibration decisions engines.base flags prompts records rubric rules verdicts",
+    "strategies": "calibration decisions engines.base flags prompts reads records rubric rules verdicts",
     "cascade": "decisions engines.base rubric strategies verdicts",
     "judge": "cascade engines.base errors prompts records rubric rules strategies verdicts",
     "workload": "engines.base prompts records rubric rules strategies",
@@ -119,12 +120,12 @@ RUNS = {
     "marking": "decisions noise stats store verdicts",
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
-    "labels": "errors verdicts",
+    "labels": "errors reads verdicts",
     "recovery": "engines.base errors flags judge records rubric strategies verdicts",
     "engine_choice": "egress engines engines.base errors offline registry weights",
     "strictness": "errors",
-    "probe": "calibration engine_choice engines.base errors manifest noise prompts records rubric strategies "
-    "verbalizer verdicts weights",
+    "probe": "calibration engine_choice engines.base errors manifest noise prompts reads records rubric strategies "
+    "verbalizer weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
     "intake": "checks engine_choice errors manifest prompts records rubric shards stop store strategies verdicts "
     "weights",
@@ -136,12 +137,13 @@ RUNS = {
     "findings": "",
     "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
     "strategies verdicts",
-    "recount": "calibration checks decisions errors evidence findings manifest marking records rubric rules verdicts",
+    "recount": "calibration checks decisions errors evidence findings manifest marking reads records rubric rules "
+    "verdicts",
     "rejudge": "decisions engine_choice engines.vllm_offline evidence findings intake manifest prompts recount run "
     "stats strategies verdicts weights",
     "verify": "calibration errors evidence findings manifest records recount rejudge rubric",
     "labelled": "errors exam records rubric",
-    "calibrate": "calibration engines.base errors exam labelled prompts records rubric strategies verbalizer verdicts",
+    "calibrate": "calibration engines.base errors exam labelled prompts reads records rubric strategies verbalizer",
     "attack": "engines.base exam judge mutations prompts records resistance rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
 }

@@ -42,6 +42,7 @@ from localjudge.probe import (
     setting_of,
 )
 from localjudge.prompts import Prompts
+from localjudge.reads import READ_LABELS
 from localjudge.records import parse_record
 from localjudge.report import render_probes, render_summary
 from localjudge.rubric import load_rubric
@@ -51,7 +52,7 @@ from localjudge.store import RunStore
 from localjudge.strategies import Settings
 from localjudge.strictness import strictest, with_strictness
 from localjudge.verbalizer import Verbalizer
-from localjudge.verdicts import READ_LABELS, Grade, Stage, Unscored, Verdict
+from localjudge.verdicts import Grade, Stage, Unscored, Verdict
 from localjudge.weights import resolve
 
 RUBRICS = {"push": load_rubric("push").select(("1.1", "5.5"))}

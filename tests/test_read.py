@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine
 from localjudge.judge import Judge
+from localjudge.reads import MIN_LABEL_MASS, READ_LABELS, Read, parse_read
 from localjudge.records import parse_record
 from localjudge.rubric import load_rubric
 from localjudge.strategies import Settings
-from localjudge.verdicts import MIN_LABEL_MASS, READ_LABELS, Read, Unscored, Verdict, parse_read
+from localjudge.verdicts import Unscored, Verdict
 
 SMALL = load_rubric("push").select(("1.1", "2.1", "5.5"))
 LOGPROB = st.floats(-60, 0)
