@@ -21,6 +21,7 @@ import pytest
 from localjudge.asked import observed
 from localjudge.engines import open_engine
 from localjudge.engines.base import Completion, Engine, Message, Part, Request
+from localjudge.engines.hf import shared_length
 from localjudge.errors import ConfigError, EngineError
 from localjudge.judge import CASES, Judge
 from localjudge.reads import READ_LABELS
@@ -200,6 +201,33 @@ def test_verdicts_do_not_depend_on_what_shares_the_batch(vllm_engine: Engine) ->
     alone = grades([verdict for record in records for verdict in judge.judge([record])])
     differing = [name for name in together if together[name] != alone[name]]
     assert len(differing) <= 1, "a near tie may flip with the batch, most verdicts may not"
+
+
+def test_reads_that_share_a_beginning_in_a_batch_say_what_each_says_alone(tiny_model: Path) -> None:
+    texts = ["在吗" * 40 + end for end in ("", "好", "张姐，瑜伽课给您留着位。", "？" * 30, "", "好的")]
+    reads = [request(f"q{n}", text)._replace(schema=None, choices=READ_LABELS) for n, text in enumerate(texts)]
+    options = {"dtype": "float32"}
+    with open_engine("hf", tiny_model, name="tiny", options=options | {"batch_size": 8}) as engine:
+        together = [completion.choice_logprobs for completion in engine.generate(reads)]
+    with open_engine("hf", tiny_model, name="tiny", options=options | {"batch_size": 1}) as engine:
+        alone = [completion.choice_logprobs for completion in engine.generate(reads)]
+    assert together == [pytest.approx(each, abs=1e-3) for each in alone]
+    assert together[0] == pytest.approx(together[4], abs=1e-3) and together[0] != pytest.approx(together[3], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "length"),
+    [
+        ([[1, 2, 3]], 2),
+        ([[1, 2, 3], [1, 2, 3]], 2),
+        ([[1, 2, 3], [1, 2]], 1),
+        ([[1, 2, 3, 4], [1, 2, 9, 4], [1, 2, 3, 5]], 2),
+        ([[1], [2]], 0),
+        ([[2, 1], [1, 1]], 0),
+    ],
+)
+def test_what_prompts_begin_with_leaves_each_of_them_a_token(prompts: list[list[int]], length: int) -> None:
+    assert shared_length(prompts) == length
 
 
 def test_a_read_gives_the_same_log_probabilities_on_every_engine(

@@ -1,12 +1,13 @@
 """transformers in this process, with an outlines logits processor: for devices that vLLM does not run on, and as a
-second opinion on it. Plain batches, no prefix cache; slow. The sole importer of `torch` and `transformers` for judging.
+second opinion on it. Plain batches, in which reads share what all their prompts begin with; slow. The sole importer of
+`torch` and `transformers` for judging.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,14 @@ class HFBackend(Backend):
             del self._model, self._outlines
 
     def _run(self, batch: list[TokenRequest]) -> list[TokenCompletion]:
+        if batch[0].choice_ids:
+            return self._read(batch)
         torch = self._torch
         width = max(len(request.prompt) for request in batch)
         padding = [width - len(request.prompt) for request in batch]
         ids = torch.tensor([[self._pad_id] * pad + request.prompt for pad, request in zip(padding, batch, strict=True)])
         mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding])
         ends = [self._eos_id, *batch[0].stop_ids]
-        if batch[0].choice_ids:
-            return self._read(batch, ids, mask)
         with torch.inference_mode():
             output = self._model.generate(
                 input_ids=ids.to(self._model.device),
@@ -110,13 +111,28 @@ class HFBackend(Backend):
             self._completed(request, row[width:].tolist(), ends) for request, row in zip(batch, output, strict=True)
         ]
 
-    def _read(self, batch: list[TokenRequest], ids: Any, mask: Any) -> list[TokenCompletion]:
-        device = self._model.device
-        # Padding stands on the left, so positions must be counted from the first real token, as generate() does.
-        positions = (mask.cumsum(-1) - 1).clamp(min=0).to(device)
-        with self._torch.inference_mode():
+    def _read(self, batch: list[TokenRequest]) -> list[TokenCompletion]:
+        """What all prompts begin with is computed once, and each prompt's own end behind it."""
+        torch, device = self._torch, self._model.device
+        shared = shared_length([request.prompt for request in batch])
+        ends = [request.prompt[shared:] for request in batch]
+        width = max(map(len, ends))
+        ids = torch.tensor([[self._pad_id] * (width - len(end)) + end for end in ends], device=device)
+        mask = torch.tensor([[1] * shared + [0] * (width - len(end)) + [1] * len(end) for end in ends], device=device)
+        # Padding stands before the ends, so positions are counted over the tokens that are none.
+        positions = (mask.cumsum(-1) - 1)[:, shared:]
+        with torch.inference_mode():
+            before = None
+            if shared:
+                start = torch.tensor([batch[0].prompt[:shared]], device=device)
+                before = self._model(input_ids=start, use_cache=True, logits_to_keep=1).past_key_values
+                before.batch_repeat_interleave(len(batch))
             output = self._model(
-                input_ids=ids.to(device), attention_mask=mask.to(device), position_ids=positions, logits_to_keep=1
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions.clamp(min=0),
+                past_key_values=before,
+                logits_to_keep=1,
             )
             logprobs = output.logits[:, -1].float().log_softmax(-1)
         return [
@@ -139,6 +155,13 @@ class HFBackend(Backend):
             if token in ends:
                 return TokenCompletion(request.id, tuple(row[:position]), "stop")
         return TokenCompletion(request.id, tuple(row), "length")
+
+
+def shared_length(prompts: Sequence[list[int]]) -> int:
+    """How many tokens all prompts begin with alike, each of them keeping one behind these."""
+    first, last = min(prompts), max(prompts)
+    most = min(map(len, prompts)) - 1
+    return next((place for place in range(most) if first[place] != last[place]), max(most, 0))
 
 
 def _kind(request: TokenRequest) -> tuple[object, ...]:
