@@ -143,9 +143,10 @@ def fit(
         labels=len(points),
         base_rate=share if base_rate is None else base_rate,
         verbalizer=fitted.verbalizer,
+        packs={task_type: rubric.pack.digest for task_type, rubric in sorted(rubrics.items())},
         maps={
-            key: MarginMap(slope=slope, intercept=intercept + shift, labels=count, indicator_digest=digest)
-            for key, slope, intercept, count, digest in _maps(points, fitted, rubrics)
+            key: MarginMap(slope=slope, intercept=intercept + shift, labels=count)
+            for key, slope, intercept, count in _maps(points, fitted, rubrics)
         },
         before=figures([sigmoid(point.margin) for point in points], labels),
         after=figures(predicted, labels),
@@ -170,13 +171,13 @@ def figures(probabilities: Sequence[float], labels: Sequence[int]) -> FoldFigure
 
 def _maps(
     points: Sequence[Point], fitted: _Fit, rubrics: Mapping[TaskType, Rubric]
-) -> Iterable[tuple[str, float, float, int, str]]:
+) -> Iterable[tuple[str, float, float, int]]:
     """A map for every indicator of the rubrics: one without labels gets what holds for all."""
     for task_type, rubric in sorted(rubrics.items()):
         for indicator in rubric.indicators:
             key = map_key(task_type, indicator.id)
             slope, intercept = fitted.maps.map_of(key)
-            yield key, slope, intercept, sum(point.key == key for point in points), indicator.digest
+            yield key, slope, intercept, sum(point.key == key for point in points)
 
 
 class _Fit:

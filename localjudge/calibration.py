@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from localjudge.errors import ConfigError
 from localjudge.reads import margin_of
 from localjudge.records import TaskType
-from localjudge.rubric import Indicator
+from localjudge.rubric import Indicator, Rubric
 from localjudge.verbalizer import Verbalizer
 
 _PACKAGED = resources.files("localjudge") / "calibrations"
@@ -34,8 +35,6 @@ class MarginMap(_Frozen):
     intercept: float
     labels: int
     """How many labels of this indicator it was fitted on."""
-    indicator_digest: str
-    """Of the indicator as it was worded then."""
 
     def probability(self, margin: float) -> float:
         """Calibrated probability of passing, strictly between 0 and 1 up to rounding."""
@@ -61,7 +60,7 @@ class FoldFigures(NamedTuple):
 class Calibration(_Frozen):
     """Maps from margin to probability, and what they belong to."""
 
-    schema_name: Literal["localjudge/calibration/2"] = "localjudge/calibration/2"
+    schema_name: Literal["localjudge/calibration/3"] = "localjudge/calibration/3"
     model: str
     model_digest: str
     prompt_digest: str
@@ -74,6 +73,8 @@ class Calibration(_Frozen):
     """Share of passing messages that the probabilities assume."""
     verbalizer: Verbalizer | None = None
     """What makes the margin; None where it is that of the labels."""
+    packs: dict[TaskType, str]
+    """Digests of the whole packs. A read shows its whole pack, so that a word changed anywhere in it voids all maps."""
     maps: dict[str, MarginMap]
     """By `map_key`."""
     before: FoldFigures
@@ -96,18 +97,21 @@ class Calibration(_Frozen):
         """What a read asks for beside the labels."""
         return self.verbalizer.words if self.verbalizer else ()
 
-    def map_of(self, task_type: TaskType, indicator: Indicator) -> MarginMap | None:
-        """The map of an indicator; None for one that it does not know in these words."""
-        found = self.maps.get(map_key(task_type, indicator.id))
-        return found if found is not None and found.indicator_digest == indicator.digest else None
+    def knows(self, rubric: Rubric) -> bool:
+        """Whether it was made with this pack, word for word."""
+        return self.packs.get(rubric.task_type) == rubric.pack.digest
+
+    def map_of(self, rubric: Rubric, indicator: Indicator) -> MarginMap | None:
+        """The map of an indicator; None for one of a pack that it does not know in these words."""
+        return self.maps.get(map_key(rubric.task_type, indicator.id)) if self.knows(rubric) else None
 
     def margin(self, logprobs: tuple[float, ...]) -> float:
         """The margin that its maps take, from the log-probabilities of the labels and its words."""
         return self.verbalizer.margin(logprobs) if self.verbalizer else margin_of(logprobs)
 
-    def probability(self, task_type: TaskType, indicator: Indicator, margin: float) -> float | None:
-        """Calibrated probability of passing; None for an indicator that it does not know in these words."""
-        found = self.map_of(task_type, indicator)
+    def probability(self, rubric: Rubric, indicator: Indicator, margin: float) -> float | None:
+        """Calibrated probability of passing; None for an indicator of a pack that it does not know in these words."""
+        found = self.map_of(rubric, indicator)
         return found.probability(margin) if found else None
 
     def check_fits(self, model_digest: str, prompt_digest: str, orders: int) -> None:
@@ -156,18 +160,33 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def choose_calibration(
-    wanted: str, folder: Path, *, model_digest: str, prompt_digest: str, orders: int
+    wanted: str,
+    folder: Path,
+    *,
+    model_digest: str,
+    prompt_digest: str,
+    orders: int,
+    rubrics: Iterable[Rubric] | None = None,
 ) -> Calibration | None:
-    """`off`: none. `auto`: the one in `folder` for this model and these prompts, else the packaged one, else none. Else
-    a file. Raises ConfigError for a file that cannot be read, or belongs to another model or prompt.
+    """`off`: none. `auto`: the one in `folder` for this model and these prompts, else the packaged one, else none; one
+    that knows none of the `rubrics` is passed over. Else a file. Raises ConfigError for a file that cannot be read, or
+    belongs to another model, prompt or rubric.
     """
     if wanted == "off":
         return None
     name = file_name(model_digest, prompt_digest, orders)
     places = (folder / name, Path(str(_PACKAGED)) / name) if wanted == "auto" else (Path(wanted),)
-    place = next((place for place in places if wanted != "auto" or place.is_file()), None)
-    if place is None:
-        return None
-    chosen = read_calibration(place)
-    chosen.check_fits(model_digest, prompt_digest, orders)
-    return chosen
+    asked = None if rubrics is None else list(rubrics)
+    for place in places:
+        if wanted == "auto" and not place.is_file():
+            continue
+        chosen = read_calibration(place)
+        chosen.check_fits(model_digest, prompt_digest, orders)
+        if asked is None or any(chosen.knows(rubric) for rubric in asked):
+            return chosen
+        if wanted != "auto":
+            raise ConfigError(
+                f"{place}: this calibration was made with other rubrics, or with other words in them.",
+                hint="Run `localjudge calibrate` with these, or give --calibration off.",
+            )
+    return None

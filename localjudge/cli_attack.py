@@ -69,7 +69,7 @@ def attack(
             rules="off",
             seed=seed,
             defences=level,
-            calibration=calibration(wanted, model, Settings().orders, level),
+            calibration=calibration(wanted, model, Settings().orders, level, packs),
         )
         for way, level in levels.items()
     }

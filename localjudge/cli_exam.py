@@ -65,7 +65,7 @@ def exam(
         return
     choice = engine_choice(options)
     model = choice.find_model(model_name)
-    asked = {name: settings(options, name, model) for name in dict.fromkeys(compared or (strategy,))}
+    asked = {name: settings(options, name, model, packs) for name in dict.fromkeys(compared or (strategy,))}
     results = {}
     with choice.open(model) as opened:
         for name, chosen in asked.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,12 @@ def asking_options(command: Command) -> Command:
         click.option(
             "--reasons", type=click.Choice(["all", "failed"]), default="all", help="Cascade: what to ask why."
         ),
-        click.option("--band", type=float, nargs=2, default=(0.3, 0.7), help="Cascade: the uncertain range of p_pass."),
+        click.option(
+            "--band",
+            type=float,
+            nargs=2,
+            help="Cascade: the uncertain range of p_pass; unless given, 0.3 0.7, and none for calibrated reads.",
+        ),
         click.option(
             "--orders",
             type=click.IntRange(1, 2),
@@ -101,8 +106,10 @@ def engine_choice(options: dict[str, Any]) -> EngineChoice:
     return EngineChoice.of(options["engine"], chosen, options["server_url"], tuple(options["allowed_hosts"]))
 
 
-def settings(options: dict[str, Any], strategy: Strategy, model: LocalModel | None) -> Settings:
-    """What `asking_options` say, for one strategy and model. Raises UsageError, ConfigError."""
+def settings(
+    options: dict[str, Any], strategy: Strategy, model: LocalModel | None, packs: Mapping[TaskType, Rubric]
+) -> Settings:
+    """What `asking_options` say, for one strategy, model and set of packs. Raises UsageError, ConfigError."""
     if options["thinking"] == "auto" and strategy != "cascade":
         raise UsageError("--thinking auto needs --strategy cascade.", hint="Or give --thinking on.")
     budget = options["thinking_budget"]
@@ -111,22 +118,31 @@ def settings(options: dict[str, Any], strategy: Strategy, model: LocalModel | No
         thinking_budget=budget if options["thinking"] == "on" else None,
         doubt_budget=budget if options["thinking"] == "auto" else None,
         reasons=options["reasons"],
-        band=band_of(options["band"]),
+        band=band_of(options["band"]) if options["band"] else None,
         orders=options["orders"],
         keep_thinking=options["keep_thinking"],
         rules=options["rules"],
         defences=options["defences"],
         seed=options["seed"],
-        calibration=calibration(options["calibration"], model, options["orders"], options["defences"]),
+        calibration=calibration(options["calibration"], model, options["orders"], options["defences"], packs),
     )
 
 
-def calibration(wanted: str, model: LocalModel | None, orders: int, defences: Defences) -> Calibration | None:
-    """The calibration for a model, see `choose_calibration`; the fake engine has none."""
+def calibration(
+    wanted: str, model: LocalModel | None, orders: int, defences: Defences, packs: Mapping[TaskType, Rubric]
+) -> Calibration | None:
+    """The calibration for a model and packs, see `choose_calibration`; the fake engine has none."""
     if model is None:
         return None
     digest = Prompts(defences).digest
-    return choose_calibration(wanted, calibrations(), model_digest=model.digest, prompt_digest=digest, orders=orders)
+    return choose_calibration(
+        wanted,
+        calibrations(),
+        model_digest=model.digest,
+        prompt_digest=digest,
+        orders=orders,
+        rubrics=packs.values(),
+    )
 
 
 def calibrations() -> Path:

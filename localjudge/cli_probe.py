@@ -95,7 +95,7 @@ def probe(
         raise UsageError("the fake engine has no margins to probe.", hint="Give --engine vllm, hf or server.")
     packs = rubrics(rubric_names, "")
     source = records or demo_file()
-    known, prompts = calibration(calibration_name, model, orders, defences), Prompts(defences)
+    known, prompts = calibration(calibration_name, model, orders, defences, packs), Prompts(defences)
     asked = questions(_read(source, packs, limit), packs, orders, known, prompts)
     settings, notes = _settings(choice, choice.all_options(model), wanted)
     found: list[Probe] = []

@@ -163,13 +163,14 @@ def build_request(
     model = choice.find_model(options["model_name"])
     if options.get("reproducible"):
         choice = _strict(choice)
+    packs = rubrics(tuple(options["rubric_names"]), options["indicators"])
     return RunRequest(
         inputs=paths,
         out=folder,
-        rubrics=rubrics(tuple(options["rubric_names"]), options["indicators"]),
+        rubrics=packs,
         model=model,
         engine=choice,
-        settings=settings(options, options["strategy"], model),
+        settings=settings(options, options["strategy"], model, packs),
         limit=options["limit"],
         on_bad_input=options["on_bad_input"],
         default_task_type=options["task_type"],

@@ -36,21 +36,40 @@ class Band(NamedTuple):
 
 
 DEFAULT_BAND = Band()
+"""Of an uncalibrated read, where no other is given."""
+SETTLED_BAND = Band(0.5, 0.5)
+"""Of a calibrated read, where no other is given: how often such reads are right was measured, and of an answer it was
+not. So the read decides, and the answer gives the reason."""
 CERTAIN = Band(0.2, 0.8)
 """Outside of this the read of a reason alone is taken at its word."""
 
 
-def wants_reason(read: Stage, band: Band, reasons: Reasons) -> bool:
+def deciding_band(band: Band | None, *, calibrated: bool) -> Band:
+    """Where a read decides nothing alone: the band that was given, else that of such a read."""
+    return band or (SETTLED_BAND if calibrated else DEFAULT_BAND)
+
+
+def doubt_band(band: Band | None) -> Band:
+    """Where a read is worth thinking about, calibrated or not."""
+    return band or DEFAULT_BAND
+
+
+def uncertain(read: Stage, band: Band | None) -> bool:
+    """Whether a read decides nothing alone: inside its band, or without a result."""
+    return deciding_band(band, calibrated=read.calibrated).holds(read.p_pass)
+
+
+def wants_reason(read: Stage, band: Band | None, reasons: Reasons) -> bool:
     """Whether an indicator is asked again for a reason and a score after its read."""
-    return reasons == "all" or read.score != 1 or band.holds(read.p_pass)
+    return reasons == "all" or read.score != 1 or uncertain(read, band)
 
 
-def wants_thinking(read: Stage, explained: Stage, band: Band) -> bool:
-    """Whether the two stages leave a doubt worth thinking about: they disagree, or the read is uncertain."""
-    return read.score != explained.score or band.holds(read.p_pass)
+def wants_thinking(read: Stage, explained: Stage, band: Band | None) -> bool:
+    """Whether the two stages leave a doubt worth thinking about: they disagree, or the read is in the doubtful band."""
+    return read.score != explained.score or doubt_band(band).holds(read.p_pass)
 
 
-def decide(stages: Sequence[Stage], band: Band) -> tuple[StageName, Stage] | None:
+def decide(stages: Sequence[Stage], band: Band | None) -> tuple[StageName, Stage] | None:
     """Which stage decides, and what it said; None when no stage has a score.
 
     Thinking decides where it was asked for. A read decides where it is certain; where it is not, or failed, the answer
@@ -60,14 +79,14 @@ def decide(stages: Sequence[Stage], band: Band) -> tuple[StageName, Stage] | Non
     if "thinking" in said:
         return "thinking", said["thinking"]
     read, explained = said.get("read"), said.get("explain")
-    if explained is not None and (read is None or band.holds(read.p_pass)):
+    if explained is not None and (read is None or uncertain(read, band)):
         return "explain", explained
     if read is not None:
         return "read", read
     return None
 
 
-def regrade(grade: Grade, band: Band) -> Grade:
+def regrade(grade: Grade, band: Band | None) -> Grade:
     """The same grade decided anew from its stages. A grade without stages stays as it is."""
     if not grade.stages:
         return grade
@@ -97,7 +116,7 @@ def regrade(grade: Grade, band: Band) -> Grade:
     return grade.model_copy(update=shared | outcome)
 
 
-def settle(grade: Grade, band: Band, *, thinks: bool) -> Grade:
+def settle(grade: Grade, band: Band | None, *, thinks: bool) -> Grade:
     """`regrade`, with all that a cascade notes beside the score; `thinks`: every answer came after thinking."""
     again = regrade(grade, band)
     if again.decided_by == "explain" and thinks:
@@ -110,7 +129,7 @@ def settle(grade: Grade, band: Band, *, thinks: bool) -> Grade:
     return again.model_copy(update={"contradiction": against})
 
 
-def stages_owed(stages: Sequence[Stage], band: Band, reasons: Reasons, *, doubts: bool) -> tuple[StageName, ...]:
+def stages_owed(stages: Sequence[Stage], band: Band | None, reasons: Reasons, *, doubts: bool) -> tuple[StageName, ...]:
     """The stages that a cascade asks for, given what they said; `doubts`: thinking was allowed where in doubt."""
     said = {stage.stage: stage for stage in stages}
     owed: list[StageName] = ["read"]

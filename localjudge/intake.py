@@ -118,7 +118,10 @@ def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
         localjudge=own_version(),
         rubrics={
             task_type: RubricPlan(
-                ref=rubric.ref, digest=rubric.digest, indicators=tuple(entry.id for entry in rubric.indicators)
+                ref=rubric.ref,
+                digest=rubric.digest,
+                indicators=tuple(entry.id for entry in rubric.indicators),
+                pack=rubric.pack.digest,
             )
             for task_type, rubric in request.rubrics.items()
         },

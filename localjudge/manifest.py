@@ -50,6 +50,8 @@ class RubricPlan(_Frozen):
     ref: str
     digest: str
     indicators: tuple[str, ...]
+    pack: str = ""
+    """Digest of the whole pack, of which every read shows all. Runs from before that have none."""
 
 
 class ModelPlan(_Frozen):
@@ -74,7 +76,7 @@ class Plan(_Frozen):
     doubt_budget: int | None
     reasons: str
     orders: int
-    band: tuple[float, float]
+    band: tuple[float, float] | None
     calibration: str
     """Digest of the calibration of the reads; empty where p_pass is uncalibrated."""
     keep_thinking: bool

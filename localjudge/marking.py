@@ -23,7 +23,8 @@ def noise_of(store: RunStore, band: Band | None = None) -> Noise | None:
     plan = store.plan()
     return Noise(
         margin=max(known),
-        band=(band or Band(*plan.band)) if plan.strategy == "cascade" else None,
+        cascade=plan.strategy == "cascade",
+        band=band or (Band(*plan.band) if plan.band else None),
         doubts=plan.doubt_budget is not None,
         calibration=store.calibration() if plan.calibration else None,
     )

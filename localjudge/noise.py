@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from localjudge.calibration import Calibration, map_key, sigmoid
-from localjudge.decisions import Band, decide, wants_thinking
+from localjudge.decisions import Band, decide, deciding_band, doubt_band, uncertain, wants_thinking
 from localjudge.records import TaskType
 from localjudge.verdicts import Grade, Stage, StageName, Verdict
 
@@ -34,8 +34,10 @@ class Noise:
     """A noise band, and what decides a grade of the run that it is laid on."""
 
     margin: float
+    cascade: bool = False
+    """Whether other stages may decide; else a read alone does."""
     band: Band | None = None
-    """The uncertain band of a cascade; None where a read alone decides."""
+    """The uncertain band that the cascade was given, if any."""
     doubts: bool = False
     """Whether a cascade thinks where its stages leave a doubt."""
     calibration: Calibration | None = None
@@ -47,7 +49,7 @@ class Noise:
         if grade.margin is None or grade.score is None or grade.source == "rule":
             return False
         low, high = (self._probability(task_type, grade, grade.margin + sign * self.margin) for sign in (-1, 1))
-        turns = [bound for bound in (0.5, *(self.band or ())) if low <= bound <= high]
+        turns = [bound for bound in self._turns(calibrated=grade.calibrated) if low <= bound <= high]
         if not turns:
             return False
         # Between two bounds nothing changes, so one point on either side of each stands for all.
@@ -66,6 +68,12 @@ class Noise:
         )
         return verdict.model_copy(update={"detail": detail})
 
+    def _turns(self, *, calibrated: bool) -> set[float]:
+        """The probabilities at which what is decided, or asked, changes."""
+        bands = [deciding_band(self.band, calibrated=calibrated)] if self.cascade else []
+        bands += [doubt_band(self.band)] if self.doubts else []
+        return {0.5, *(end for band in bands for end in band)}
+
     def _probability(self, task_type: TaskType, grade: Grade, margin: float) -> float:
         if not grade.calibrated or self.calibration is None:
             return sigmoid(margin)
@@ -74,12 +82,12 @@ class Noise:
     def _score_at(self, probability: float, said: Mapping[StageName, Stage]) -> int | None:
         """The score had the read said this; None where that hangs on a question that was not asked."""
         score = 1 if probability >= 0.5 else 0
-        if self.band is None or "read" not in said:
+        if not self.cascade or "read" not in said:
             return score
         read = said["read"].model_copy(update={"p_pass": probability, "score": score})
         explained = said.get("explain")
         if explained is None:
-            return None if self.band.holds(probability) else score
+            return None if uncertain(read, self.band) else score
         doubtful = wants_thinking(read, explained, self.band)
         if doubtful and self.doubts and "thinking" not in said:
             return None

@@ -172,7 +172,7 @@ def questions(
         case = ReadCase(str(number), record, rubric, prompts, settings)
         for indicator in rubric.indicators:
             name, own = f"{number}/{indicator.id}", tuple(case.read_requests(indicator, indicator.id))
-            known = calibration.map_of(record.task_type, indicator) if calibration else None
+            known = calibration.map_of(rubric, indicator) if calibration else None
             if calibration and known:
                 asked.append(Question(name, own, known.threshold, calibration.verbalizer))
             else:

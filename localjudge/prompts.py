@@ -46,7 +46,7 @@ _SEEN_AS = f"without {PATTERN}; {_HEADING.pattern} -> 〔〕; struck by {RULES}"
 class Prompts:
     """The prompt templates, compiled once. `seed` goes into the markers around records."""
 
-    names = ("system", "record", "explain", "joint", "read", "polarity")
+    names = ("system", "record", "explain", "joint", "pack", "read", "polarity")
     fenced_names = ("fenced_record",)
 
     def __init__(self, defences: Defences = "clean", seed: int = 0) -> None:
@@ -68,7 +68,8 @@ class Prompts:
         self._place = re.compile(rf"@{self._nonce}\.(\d+)@")
         self._system = Message("system", (Part(self._templates["system"].render().strip()),))
         self._parts: list[Part] = []
-        self._tails: dict[tuple[str, str, str, bool], Part] = {}
+        self._tails: dict[tuple[str, str, str], Part] = {}
+        self._packs: dict[tuple[str, bool], Message] = {}
 
     @cached_property
     def digest(self) -> str:
@@ -78,7 +79,8 @@ class Prompts:
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
     def opening(self, record: Record, flags: tuple[Flag, ...] | None = None) -> tuple[Message, tuple[Part, ...]]:
-        """What all questions about a record share: the system message, and the record as parts of the user message.
+        """What all written answers about a record share: the system message, and the record as parts of the user
+        message. Reads have the same record behind the system message of `packs`.
 
         `flags`: those of the record, where they are known. Nothing is struck from a record that has none.
         """
@@ -100,14 +102,15 @@ class Prompts:
         """The question for one indicator, to stand behind the record."""
         return self._tail("explain", rubric, indicator)
 
-    def read(self, rubric: Rubric, indicator: Indicator, *, flipped: bool = False) -> Part:
-        """The one-word question for one indicator, to stand behind the record; `flipped`, with the failing example
-        first."""
-        return self._tail("read", rubric, indicator, flipped=flipped)
+    def read(self, rubric: Rubric, indicator: Indicator) -> Part:
+        """The one-word question for one indicator, to stand behind the record, with `packs` as the system message."""
+        return self._tail("read", rubric, indicator)
 
-    def reads(self, rubric: Rubric, indicator: Indicator, orders: int) -> list[Part]:
-        """The question of `read`, once for each order of the examples, the passing one first and then flipped."""
-        return [self.read(rubric, indicator, flipped=flipped) for flipped in (False, True)[:orders]]
+    def packs(self, rubric: Rubric, orders: int) -> list[Message]:
+        """The system message of reads: the rules, and every indicator of the whole pack with its examples, whichever of
+        them are asked, so that all records share it and no grade depends on what else was asked. Once for each order of
+        the examples, the passing one first and then flipped."""
+        return [self._pack_message(rubric.pack, flipped=flipped) for flipped in (False, True)[:orders]]
 
     def polarity(self, reason: str) -> Message:
         """The question what a reason says, by itself. The reason is data: it may quote a hostile record."""
@@ -118,10 +121,17 @@ class Prompts:
         """The question for all indicators at once, to stand behind the record."""
         return self._tail("joint", rubric, None)
 
-    def _tail(self, name: str, rubric: Rubric, indicator: Indicator | None, *, flipped: bool = False) -> Part:
-        key = (name, rubric.digest, indicator.id if indicator else "", flipped)
+    def _pack_message(self, pack: Rubric, *, flipped: bool) -> Message:
+        key = (pack.digest, flipped)
+        if key not in self._packs:
+            listed = self._templates["pack"].render(rubric=pack, flipped=flipped).strip()
+            self._packs[key] = Message("system", (Part(f"{self._system.parts[0].text}\n{listed}"),))
+        return self._packs[key]
+
+    def _tail(self, name: str, rubric: Rubric, indicator: Indicator | None) -> Part:
+        key = (name, rubric.digest, indicator.id if indicator else "")
         if key not in self._tails:
-            rendered = self._templates[name].render(rubric=rubric, indicator=indicator, flipped=flipped)
+            rendered = self._templates[name].render(rubric=rubric, indicator=indicator)
             self._tails[key] = Part(rendered.strip())
         return self._tails[key]
 

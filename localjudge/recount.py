@@ -153,7 +153,7 @@ def _grade_faults(grade: Grade, plan: Plan) -> Iterator[str]:
 
 
 def _stage_faults(grade: Grade, plan: Plan) -> Iterator[str]:
-    band = Band(*plan.band)
+    band = Band(*plan.band) if plan.band else None
     reasons: Reasons = "all" if plan.reasons == "all" else "failed"
     asked = tuple(stage.stage for stage in grade.stages)
     owed = stages_owed(grade.stages, band, reasons, doubts=plan.doubt_budget is not None)
@@ -203,7 +203,7 @@ def _calibration_faults(verdict: Verdict, grade: Grade, source: Source) -> Itera
     if rubric is None or calibration is None or grade.margin is None or grade.p_pass is None:
         return
     indicator = next((entry for entry in rubric.indicators if entry.id == grade.id), None)
-    made = calibration.probability(verdict.task_type, indicator, grade.margin) if indicator else None
+    made = calibration.probability(rubric, indicator, grade.margin) if indicator else None
     if (made is not None) != grade.calibrated or (made is not None and not _close(made, grade.p_pass)):
         yield f"p_pass is {grade.p_pass:.6g}, the calibration makes {shown(made)} of its margin"
 

@@ -138,7 +138,7 @@ def settings_of(plan: Plan, source: Source) -> Settings:
         keep_thinking=plan.keep_thinking,
         seed=plan.seed,
         reasons="all" if plan.reasons == "all" else "failed",
-        band=Band(*plan.band),
+        band=Band(*plan.band) if plan.band else None,
         doubt_budget=plan.doubt_budget,
         orders=1 if plan.orders == 1 else 2,
         calibration=source.calibration,
@@ -277,12 +277,17 @@ def _judge_pairs(pairs: list[_Pair], replay: Replay, means: Means, findings: Fin
         where = f"record {pair.record_id!r}: indicator {pair.there.id}"
         if pair.shift is not None and not pair.shift <= allowed:  # NaN is no small shift
             findings.fault(where, f"margin {_signed(pair.there.margin)} there, {_signed(pair.here.margin)} here")
-        elif means.strict and pair.there.reason != pair.here.reason:
+        elif means.strict and _reasons(pair.there) != _reasons(pair.here):
             findings.fault(where, "another reason here")
     if replay.flip_rate.low > FLIP_RATE:
         findings.fault(
             "scores", f"{len(replay.flips)} of {replay.grades} flipped, more than {FLIP_RATE:.0%} for certain"
         )
+
+
+def _reasons(grade: Grade) -> tuple[str, ...]:
+    """What was said, by stages that the grade does not show too."""
+    return (grade.reason, *(stage.reason for stage in grade.stages))
 
 
 def _signed(margin: float | None) -> str:

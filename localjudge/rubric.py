@@ -15,7 +15,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from localjudge.checks import plain_checks, read_checks
 from localjudge.checks.base import Check
@@ -114,6 +123,7 @@ class Rubric(_Frozen):
     description: _Text
     labels: tuple[Label, ...]
     groups: Annotated[tuple[Group, ...], Field(min_length=1)]
+    _pack: Rubric | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _is_whole(self) -> Rubric:
@@ -143,12 +153,18 @@ class Rubric(_Frozen):
         return _digest(self)
 
     @property
+    def pack(self) -> Rubric:
+        """The whole pack that this was selected from: itself, unless `select` made it."""
+        return self._pack or self
+
+    @property
     def ref(self) -> str:
         """`name@version`, as verdicts carry it."""
         return f"{self.rubric}@{self.version}"
 
     def select(self, ids: tuple[str, ...]) -> Rubric:
-        """The same pack with only the indicators named. Raises ConfigError for an id that it does not hold."""
+        """The same pack with only the indicators named, and the whole as its `pack`. Raises ConfigError for an id that
+        it does not hold."""
         known = [indicator.id for indicator in self.indicators]
         for wanted in ids:
             if wanted not in known:
@@ -158,7 +174,9 @@ class Rubric(_Frozen):
             for group in self.groups
         ]
         kept = tuple(group for group in groups if group.indicators)
-        return Rubric.model_validate(self.model_dump() | {"groups": [group.model_dump() for group in kept]})
+        selected = Rubric.model_validate(self.model_dump() | {"groups": [group.model_dump() for group in kept]})
+        selected._pack = self.pack
+        return selected
 
 
 def _digest(model: BaseModel) -> str:

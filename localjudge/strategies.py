@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from localjudge.calibration import Calibration
-from localjudge.decisions import DEFAULT_BAND, Band, Reasons
+from localjudge.decisions import Band, Reasons
 from localjudge.engines.base import Completion, Message, Part, Request
 from localjudge.flags import Flag
 from localjudge.prompts import Defences, Prompts
@@ -53,8 +53,8 @@ class Settings:
     seed: int = 0
     reasons: Reasons = "all"
     """Cascade: a reason for every indicator, or only where the read fails or is uncertain."""
-    band: Band = DEFAULT_BAND
-    """Cascade: where a read alone is too uncertain to decide."""
+    band: Band | None = None
+    """Cascade: where a read alone is too uncertain to decide; None: see `decisions.deciding_band`."""
     doubt_budget: int | None = None
     """Cascade: thinking tokens for an indicator whose stages leave a doubt; None leaves the doubt alone."""
     orders: Literal[1, 2] = 1
@@ -115,10 +115,10 @@ class Case(ABC):
     def read_requests(self, indicator: Indicator, name: str) -> list[Request]:
         """Asks for one word, and reads how likely the labels are, and the words of the calibration; once for each order
         of the examples."""
-        tails = self._prompts.reads(self.rubric, indicator, self._settings.orders)
+        user = Message("user", (*self._parts, self._prompts.read(self.rubric, indicator)))
         return [
-            self._request(name + "~" * number, self._about(tail), 1, choices=self._choices)
-            for number, tail in enumerate(tails)
+            self._request(name + "~" * number, (pack, user), 1, choices=self._choices)
+            for number, pack in enumerate(self._prompts.packs(self.rubric, self._settings.orders))
         ]
 
     def polarity_request(self, reason: str, name: str) -> Request:
@@ -144,7 +144,7 @@ class Case(ABC):
         if isinstance(read, Unscored):
             return nothing | {"label_mass": label_mass(logprobs), "unscored": read}
         calibration = self._settings.calibration
-        known = calibration.map_of(self.record.task_type, indicator) if calibration and indicator else None
+        known = calibration.map_of(self.rubric, indicator) if calibration and indicator else None
         if calibration and known:
             margin = calibration.margin(logprobs)
             read = read._replace(margin=margin, p_pass=known.probability(margin))

@@ -103,6 +103,6 @@ def _same_rubric(plan: Plan, task_type: TaskType, packs: Sequence[Rubric]) -> Ru
         if pack.task_type != task_type or not {i.id for i in pack.indicators} >= set(wanted.indicators):
             continue
         for candidate in (pack, pack.select(wanted.indicators)):
-            if candidate.digest == wanted.digest:
+            if candidate.digest == wanted.digest and wanted.pack in ("", pack.digest):
                 return candidate
     return None

@@ -83,8 +83,8 @@ class Workload:
     held_tokens: float = 0.0
     """Distinct tokens that all requests of a record hold in the cache, a shared prefix once."""
     longest_prompt: float = 0.0
-    _previous: dict[str, Sequence[Any]] = field(default_factory=dict, repr=False)
-    """The latest prompt of each task type: the next record shares its system message."""
+    _previous: dict[tuple[TaskType, str], Sequence[Any]] = field(default_factory=dict, repr=False)
+    """The latest prompt of each task type and stage: the next record shares its system message."""
 
 
 def measure(
@@ -102,14 +102,15 @@ def measure(
         rubric = rubrics[record.task_type]
         system, parts = prompts.opening(record)
         left = _left_to_the_model(record, rubric, assumed.rules)
+        packs = prompts.packs(rubric, assumed.orders)
         tails = {
-            "read": [tail for indicator in left for tail in prompts.reads(rubric, indicator, assumed.orders)],
-            "explain": [prompts.explain(rubric, indicator) for indicator in left],
+            "read": [(pack, prompts.read(rubric, indicator)) for indicator in left for pack in packs],
+            "explain": [(system, prompts.explain(rubric, indicator)) for indicator in left],
             # One answer for all is asked for all the indicators, whatever rules decide.
-            "joint": [prompts.joint(rubric)] if left else [],
+            "joint": [(system, prompts.joint(rubric))] if left else [],
         }
         asked = {
-            name: [counter.encode((system, Message("user", (*parts, tail)))) for tail in tails[name]]
+            name: [counter.encode((before, Message("user", (*parts, tail)))) for before, tail in tails[name]]
             for name in _stages(strategies)
         }
         for load in loads:
@@ -138,40 +139,49 @@ def _add_record(
     counter: Counter,
     assumed: Assumptions,
 ) -> None:
-    first = asked["read" if load.strategy == "cascade" else load.strategy]
-    before = load._previous.get(task_type)
-    kept = 0.0 if before is None else _whole_blocks(counter.shared(before, first[0]), assumed.block_size)
-    load._previous[task_type] = first[0]
     answer = assumed.answer_tokens
-    written = {"joint": indicators * (answer + KEY_TOKENS), "explain": answer}.get(load.strategy, 0)
-    _add_stage(load, first, counter, assumed, kept=kept, answer=written)
+    written = {"joint": indicators * (answer + KEY_TOKENS), "explain": answer}
+    first = "read" if load.strategy == "cascade" else load.strategy
+    # Each order of the examples is a system message of its own.
+    orders = assumed.orders if first == "read" else 1
+    for order in range(orders):
+        prompts, place = asked[first][order::orders], (task_type, f"{first} {order}")
+        _add_stage(load, place, prompts, counter, assumed, answer=written.get(first, 0))
     if load.strategy != "cascade":
         return
+    # Reads show the whole pack before the record, so that none of their blocks serves an answer.
     share = 1.0 if assumed.reasons == "all" else assumed.failed_share
-    for read, explain in zip(first[:: assumed.orders], asked["explain"], strict=True):
-        # The read of the same indicator has left its blocks behind.
-        cached = _whole_blocks(counter.shared(read, explain), assumed.block_size)
-        _add_request(load, counter.tokens(explain), cached, answer, share)
+    _add_stage(load, (task_type, "explain"), asked["explain"], counter, assumed, answer=answer, share=share)
+    for _ in asked["explain"]:
         _add_request(load, counter.tokens(polarity), 0.0, 0, share)
-        load.held_tokens += (counter.tokens(explain) - cached + answer + counter.tokens(polarity)) * share
+        load.held_tokens += counter.tokens(polarity) * share
 
 
 def _add_stage(
     load: Workload,
+    place: tuple[TaskType, str],
     prompts: list[Sequence[Any]],
     counter: Counter,
     assumed: Assumptions,
     *,
-    kept: float,
     answer: int,
+    share: float = 1.0,
 ) -> None:
-    """Requests over one prefix: the first computes what `kept` leaves, the others what is behind the shared blocks."""
+    """Requests over one prefix, of which `share` are asked: whichever is first computes what the record before did not
+    leave behind, all of them what is behind the shared blocks."""
+    before = load._previous.get(place)
+    kept = 0.0 if before is None else _whole_blocks(counter.shared(before, prompts[0]), assumed.block_size)
+    load._previous[place] = prompts[0]
     prefix = min((counter.shared(prompts[0], other) for other in prompts[1:]), default=0.0)
     shared = max(kept, _whole_blocks(prefix, assumed.block_size))
-    load.held_tokens += shared
-    for number, prompt in enumerate(prompts):
-        _add_request(load, counter.tokens(prompt), shared if number else kept, answer)
-        load.held_tokens += counter.tokens(prompt) - shared + answer
+    any_asked = min(1.0, share * len(prompts))
+    load.computed_tokens += (shared - kept) * any_asked
+    load.attended_tokens += (shared**2 - kept**2) / 2 * any_asked
+    # What all records begin with is held once, and not for each of them.
+    load.held_tokens += (shared - kept) * any_asked
+    for prompt in prompts:
+        _add_request(load, counter.tokens(prompt), shared, answer, share)
+        load.held_tokens += (counter.tokens(prompt) - shared + answer) * share
 
 
 def _add_request(load: Workload, length: float, cached: float, answer: int, share: float = 1.0) -> None:

@@ -10,7 +10,7 @@ random weights is made: right for speed, meaningless for verdicts. The peers get
 record text and the same criterion texts, 8 records at a time or 64 completions at a time. Each words its prompt in its
 own way, so the token counts differ, and are shown. Random weights end no answer: one with a reason stops at 26 tokens,
 what `explain` was measured to take on average. `read` shows the pack's examples, which `/v1/systemone` has no place
-for; `read_bare` is `read` without them: the same words to judge by as that peer. Both ask each indicator once
+for; `read_bare` is `read` without them: the same words to judge by as the peers. Both ask each indicator once
 (`orders` 1), as the peers do, and run in this process while no server is up; every side has the machine to itself and
 starts with an empty prefix cache. The last line is JSON; the ratios are records per second over the peer's.
 """
@@ -36,7 +36,7 @@ from bench_setting import example_records, forget, open_bench_engine, print_figu
 from localjudge.judge import Judge
 from localjudge.prompts import Prompts
 from localjudge.records import Record
-from localjudge.rubric import Rubric, builtin_rubrics
+from localjudge.rubric import Indicator, Rubric, builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.verdicts import Usage
 
@@ -178,7 +178,16 @@ def _word(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitabl
     """One call for each indicator, answered in one token."""
     rubric = RUBRICS[record.task_type]
     asked = {"max_tokens": 1, "logprobs": True, "top_logprobs": 20}
-    return [_completion(http, record, PROMPTS.read(rubric, one).text, asked) for one in rubric.indicators]
+    return [_completion(http, record, _question(rubric, one), asked) for one in rubric.indicators]
+
+
+def _question(rubric: Rubric, indicator: Indicator) -> str:
+    """The question of a read with both sides of its indicator next to it: no pack stands before the record."""
+    sides = f"合格：{indicator.pass_when}\n不合格：{indicator.fail_when}\n"
+    if indicator.not_applicable_when:
+        sides += f"不适用：{indicator.not_applicable_when}\n"
+    criterion, ask = PROMPTS.read(rubric, indicator).text.splitlines()
+    return f"{criterion}\n{sides}{ask}"
 
 
 def _answer(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:

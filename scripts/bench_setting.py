@@ -17,7 +17,6 @@ from localjudge.prompts import Prompts
 from localjudge.records import Record, read_records
 from localjudge.registry import find_model, load_models
 from localjudge.rubric import builtin_rubrics
-from localjudge.strategies import Settings
 from localjudge.verdicts import Usage, Verdict
 from localjudge.weights import LocalModel, pull_any, resolve
 
@@ -109,10 +108,12 @@ def shared_floor(engine: Engine, records: list[Record], strategy: Literal["read"
         opening = engine.count_tokens((system, Message("user", parts)))
         total += opening
         for indicator in rubric.indicators:
-            reads = prompts.reads(rubric, indicator, Settings().orders)
-            for tail in reads if strategy == "read" else [prompts.explain(rubric, indicator)]:
-                whole = engine.count_tokens((system, Message("user", (*parts, tail))))
-                total += -(-(whole - opening) // block) * block
+            tail = prompts.read(rubric, indicator) if strategy == "read" else prompts.explain(rubric, indicator)
+            whole = engine.count_tokens((system, Message("user", (*parts, tail))))
+            total += -(-(whole - opening) // block) * block
+    # The packs, each computed once, stand before the records of a read.
+    for task_type in {record.task_type for record in records} if strategy == "read" else ():
+        total += engine.count_tokens(tuple(prompts.packs(rubrics[task_type], 1)))
     return total
 
 

@@ -103,9 +103,7 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
             )
             failing = max(1, round(FAILING * len(margins)))
             between = sum(margins[failing - 1 : failing + 1]) / 2 if failing < len(margins) else 0.0
-            maps[map_key(rubric.task_type, indicator.id)] = MarginMap(
-                slope=1.0, intercept=-between, labels=0, indicator_digest=indicator.digest
-            )
+            maps[map_key(rubric.task_type, indicator.id)] = MarginMap(slope=1.0, intercept=-between, labels=0)
     none = FoldFigures(0, 0, 0, 0, 0)
     threshold = Calibration(
         model="",
@@ -115,6 +113,7 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
         labels_digest="",
         labels=0,
         base_rate=0.5,
+        packs={task_type: rubric.digest for task_type, rubric in RUBRICS.items()},
         maps=maps,
         before=none,
         after=none,

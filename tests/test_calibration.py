@@ -27,7 +27,7 @@ from localjudge.labelled import Labelled, from_pairs, read_labelled
 from localjudge.prompts import Prompts
 from localjudge.reads import READ_LABELS, margin_of
 from localjudge.records import parse_record
-from localjudge.rubric import builtin_rubrics
+from localjudge.rubric import Rubric, builtin_rubrics
 from localjudge.strategies import Settings
 from localjudge.verbalizer import WORDS, Verbalizer
 
@@ -131,7 +131,7 @@ def test_figures_of_a_case_worked_by_hand() -> None:
 
 @given(st.floats(0, 5), FINITE, FINITE, FINITE)
 def test_a_map_keeps_the_order_of_margins(slope: float, intercept: float, one: float, two: float) -> None:
-    fitted_map = MarginMap(slope=slope, intercept=intercept, labels=1, indicator_digest="")
+    fitted_map = MarginMap(slope=slope, intercept=intercept, labels=1)
     low, high = sorted((one, two))
     assert 0 <= fitted_map.probability(low) <= fitted_map.probability(high) <= 1
 
@@ -248,6 +248,26 @@ def test_a_calibration_is_found_for_its_model_and_prompt_and_refused_for_any_oth
             chosen(str(path), tmp_path, model, prompt)
 
 
+def test_a_calibration_of_other_rubrics_is_passed_over_and_refused_when_it_is_given(tmp_path: Path) -> None:
+    made = fitted(labelled_reads())
+    path = tmp_path / file_name("a" * 64, "b" * 64, 2)
+    path.write_text(made.model_dump_json(), encoding="utf-8")
+    reworded = RUBRICS["push"].model_copy(update={"version": "9.0.0"})
+    # A copy keeps what the original had worked out.
+    reworded = type(reworded).model_validate(reworded.model_dump())
+
+    def found(wanted: str, *rubrics: Rubric) -> Calibration | None:
+        digests = {"model_digest": "a" * 64, "prompt_digest": "b" * 64}
+        return choose_calibration(wanted, tmp_path, **digests, orders=2, rubrics=rubrics)
+
+    assert found("auto", RUBRICS["push"]) == found("auto", reworded, RUBRICS["reply"]) == made
+    assert found("auto", RUBRICS["push"].select(("1.1",))) == made
+    assert found("auto", reworded) is None
+    assert found(str(path), RUBRICS["reply"]) == made
+    with pytest.raises(ConfigError, match="other rubrics"):
+        found(str(path), reworded)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_name": "localjudge/plan/1"}'])
 def test_a_file_that_is_no_calibration_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "c.json"
@@ -307,10 +327,9 @@ def test_a_read_with_a_verbalizer_asks_for_its_words_and_has_its_margin() -> Non
     assert worded_read(made) == (pytest.approx(p_pass), pytest.approx(margin), True)
 
 
-def test_an_indicator_in_other_words_keeps_the_margin_of_the_labels() -> None:
+def test_an_indicator_of_a_pack_in_other_words_keeps_the_margin_of_the_labels() -> None:
     made = fitted(worded_reads(), words=WORDS_ASKED)
-    other = made.maps["push 1.1"].model_copy(update={"indicator_digest": "0" * 64})
-    changed = made.model_copy(update={"maps": made.maps | {"push 1.1": other}})
+    changed = made.model_copy(update={"packs": made.packs | {"push": "0" * 64}})
     assert worded_read(changed) == (pytest.approx(0.8), pytest.approx(math.log(4)), False)
 
 
@@ -337,10 +356,9 @@ def test_labelled_records_are_read_with_the_words_and_lost_reads_are_counted() -
         read_points(FakeEngine(answer), RUBRICS, labelled * 2, Settings(strategy="read"))
 
 
-def test_an_indicator_in_other_words_stays_uncalibrated() -> None:
+def test_an_indicator_of_a_pack_in_other_words_stays_uncalibrated() -> None:
     made = fitted(labelled_reads())
-    other = made.maps["push 1.1"].model_copy(update={"indicator_digest": "0" * 64})
-    changed = made.model_copy(update={"maps": made.maps | {"push 1.1": other}})
+    changed = made.model_copy(update={"packs": made.packs | {"push": "0" * 64}})
     assert read_with(Settings(strategy="read", calibration=changed)) == (pytest.approx(0.8), False, 1)
 
 
@@ -406,5 +424,5 @@ def test_packaged_calibrations_belong_to_the_prompts_and_packs_of_today() -> Non
         made.check_fits(made.model_digest, Prompts(digests[path.name]).digest, made.orders)
         for rubric in RUBRICS.values():
             for indicator in rubric.indicators:
-                assert made.probability(rubric.task_type, indicator, 0.0) is not None
+                assert made.probability(rubric, indicator, 0.0) is not None
         assert made.after.brier < made.before.brier

@@ -18,6 +18,7 @@ from localjudge.decisions import Band, redecide
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine
 from localjudge.judge import Judge
+from localjudge.prompts import Prompts
 from localjudge.reads import POLARITY_LABELS, READ_LABELS
 from localjudge.records import parse_record
 from localjudge.rubric import load_rubric
@@ -108,7 +109,8 @@ def test_requests_are_reads_of_the_labels_and_answers_under_the_schema() -> None
     _, requests = cascade(chooses(*LIKELY), doubt_budget=64, seed=7)
     first, second, third, last = requests
     assert [first.choices, second.choices, third.choices, last.choices] == [READ_LABELS, (), (), POLARITY_LABELS]
-    assert first.messages[0] == second.messages[0] == third.messages[0]
+    assert first.messages[0] == Prompts().packs(ONE, 1)[0]
+    assert second.messages[0] == third.messages[0] != first.messages[0]
     assert first.messages[-1].parts[:-1] == second.messages[-1].parts[:-1]
     assert second.schema == third.schema is not None
     assert [request.thinking_budget for request in requests] == [None, None, 64, None]

@@ -45,7 +45,7 @@ def lost(name: Any, why: Unscored, reason: str = "") -> Stage:
     return failure(why, name, reason)
 
 
-def graded(*stages: Stage, band: Band = DEFAULT_BAND) -> Grade:
+def graded(*stages: Stage, band: Band | None = DEFAULT_BAND) -> Grade:
     blank = Grade(
         id="1.1", indicator="情绪", score=None, applicable=None, reason="", unscored=Unscored.UNPARSEABLE, stages=stages
     )
@@ -84,6 +84,31 @@ def test_a_reason_is_asked_for_everywhere_or_where_the_read_is_no_certain_pass(
 ) -> None:
     assert wants_reason(stage, DEFAULT_BAND, "all") is all_reasons
     assert wants_reason(stage, DEFAULT_BAND, "failed") is failed_only
+
+
+def test_without_a_band_a_calibrated_read_decides_whatever_its_probability() -> None:
+    for p_pass, score in ((0.45, 0), (0.5, 1), (0.55, 1), (0.95, 1)):
+        calibrated = read(p_pass).model_copy(update={"calibrated": True})
+        against = said(1 - score)  # type: ignore[arg-type]
+        grade = graded(calibrated, against, band=None)
+        assert (grade.decided_by, grade.score) == ("read", score)
+        assert wants_reason(calibrated, None, "failed") is (score == 0)
+        told = graded(calibrated, against, band=Band(0.4, 0.6))
+        assert told.decided_by == ("explain" if 0.4 < p_pass < 0.6 else "read")
+
+
+def test_without_a_band_an_uncalibrated_read_has_the_default_one() -> None:
+    for p_pass in (0.1, 0.3, 0.45, 0.5, 0.69, 0.7, 0.9):
+        stages = (read(p_pass), said(0))
+        assert graded(*stages, band=None) == graded(*stages, band=DEFAULT_BAND)
+        assert wants_reason(stages[0], None, "failed") is wants_reason(stages[0], DEFAULT_BAND, "failed")
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_without_a_band_reads_near_one_half_are_worth_thinking_about_calibrated_or_not(calibrated: bool) -> None:
+    for p_pass, doubt in ((0.6, True), (0.69, True), (0.7, False), (0.95, False)):
+        stage = read(p_pass).model_copy(update={"calibrated": calibrated})
+        assert wants_thinking(stage, said(1), None) is doubt
 
 
 @pytest.mark.parametrize(

@@ -90,11 +90,11 @@ def records() -> Iterator[Record]:
 def questions(prompts: Prompts, record: Record) -> Iterator[Messages]:
     rubric = RUBRICS[record.task_type]
     system, parts = prompts.opening(record)
-    tails = [prompts.joint(rubric)]
-    for indicator in rubric.indicators:
-        tails += [prompts.read(rubric, indicator), prompts.explain(rubric, indicator)]
-    for tail in tails:
-        yield system, Message("user", (*parts, tail))
+    (pack,) = prompts.packs(rubric, 1)
+    yield system, Message("user", (*parts, prompts.joint(rubric)))
+    for before, ask in ((pack, prompts.read), (system, prompts.explain)):
+        for indicator in rubric.indicators:
+            yield before, Message("user", (*parts, ask(rubric, indicator)))
     yield (prompts.polarity(record.message),)
 
 

@@ -17,7 +17,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from localjudge.calibration import Calibration, FoldFigures, MarginMap, sigmoid
-from localjudge.decisions import Band, regrade, wants_thinking
+from localjudge.decisions import DEFAULT_BAND, Band, regrade, wants_thinking
 from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Completion, Engine, Request
 from localjudge.engines.fake import FakeEngine
@@ -79,7 +79,7 @@ def read_stage(margin: float) -> Stage:
     return Stage(stage="read", score=score, applicable=True, p_pass=probability, label_mass=0.9, margin=margin)
 
 
-def cascade_score(margin: float, explained: Stage, thought: Stage | None, band: Band) -> int | None:
+def cascade_score(margin: float, explained: Stage, thought: Stage | None, band: Band | None) -> int | None:
     """What a cascade comes to at a margin, by the functions that judge."""
     read = read_stage(margin)
     stages = [read, explained]
@@ -111,14 +111,14 @@ def test_without_noise_nothing_is_undecided(margin: float) -> None:
     width=WIDTHS,
     explained=st.sampled_from([0, 1]),
     thought=st.sampled_from([None, 0, 1]),
-    ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    ends=st.none() | st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
 @example(margin=0.0, width=2.0, explained=1, thought=None, ends=(0.0, 0.25))
 @example(margin=1.0, width=0.6, explained=0, thought=None, ends=(0.65, 0.7))
 def test_a_cascade_is_undecided_where_another_margin_in_the_noise_comes_to_another_score(
-    margin: float, width: float, explained: int, thought: int | None, ends: tuple[float, float]
+    margin: float, width: float, explained: int, thought: int | None, ends: tuple[float, float] | None
 ) -> None:
-    band = Band(*sorted(ends))
+    band = Band(*sorted(ends)) if ends else None
     answer = Stage(stage="explain", score=explained, applicable=True, reason="理由")  # type: ignore[arg-type]
     thinking = None
     if thought is not None:
@@ -131,10 +131,10 @@ def test_a_cascade_is_undecided_where_another_margin_in_the_noise_comes_to_anoth
     # Short of the ends, which rounding may overstep.
     points = [margin + width * step / 20 for step in range(-19, 20)]
     scores = {cascade_score(point, answer, thinking, band) for point in points}
-    marked = Noise(width, band=band).undecided("push", grade)
+    marked = Noise(width, cascade=True, band=band).undecided("push", grade)
     if scores != {grade.score}:
         assert marked
-    if not any(sigmoid(margin - width) <= bound <= sigmoid(margin + width) for bound in (0.5, *band)):
+    if not any(sigmoid(margin - width) <= bound <= sigmoid(margin + width) for bound in (0.5, *(band or DEFAULT_BAND))):
         assert not marked
 
 
@@ -143,16 +143,16 @@ def test_a_certain_pass_that_noise_would_have_sent_to_a_written_answer_is_undeci
     blank = Grade.without_score(RUBRICS["push"].indicators[0], Unscored.UNPARSEABLE, stages=stages)
     grade = regrade(blank, Band(0.3, 0.7))
     assert grade.score == 1 and sigmoid(1.0) > 0.7
-    assert Noise(0.2, band=Band(0.3, 0.7)).undecided("push", grade)
-    assert not Noise(0.1, band=Band(0.3, 0.7)).undecided("push", grade)
+    assert Noise(0.2, cascade=True).undecided("push", grade)
+    assert not Noise(0.1, cascade=True).undecided("push", grade)
 
 
 def calibration(slope: float, intercept: float) -> Calibration:
     figures = FoldFigures(0, 0, 0, 0, 0)
-    fitted = MarginMap(slope=slope, intercept=intercept, labels=1, indicator_digest="")
+    fitted = MarginMap(slope=slope, intercept=intercept, labels=1)
     return Calibration(
         model="m", model_digest="", prompt_digest="", orders=1, labels_digest="", labels=1, base_rate=0.5,
-        maps={"push 1.1": fitted}, before=figures, after=figures,
+        packs={"push": RUBRICS["push"].pack.digest}, maps={"push 1.1": fitted}, before=figures, after=figures,
     )  # fmt: skip
 
 
@@ -271,7 +271,7 @@ def test_an_engine_that_drifts_has_a_band_and_a_steady_one_has_none() -> None:
 
 def test_a_probe_of_a_calibration_that_weighs_words_has_the_margins_of_its_runs() -> None:
     verbalizer = Verbalizer(weights={"是": 0.5, "否": -1.0, "无": 0.0, "好": 0.5}, offset=0.1)
-    fitted = MarginMap(slope=1.0, intercept=0.0, labels=1, indicator_digest=RUBRICS["push"].indicators[0].digest)
+    fitted = MarginMap(slope=1.0, intercept=0.0, labels=1)
     known = calibration(1.0, 0.0).model_copy(update={"verbalizer": verbalizer, "maps": {"push 1.1": fitted}})
     told, untold = questions(records(1), RUBRICS, calibration=known)
     assert all(request.choices == (*READ_LABELS, "好") for each in (told, untold) for request in each.requests)
@@ -284,12 +284,10 @@ def test_a_probe_of_a_calibration_that_weighs_words_has_the_margins_of_its_runs(
 
 
 def test_the_threshold_of_a_question_is_that_of_its_calibration_in_the_same_words() -> None:
-    indicator = RUBRICS["push"].indicators[0]
-    fitted = MarginMap(slope=2.0, intercept=-3.0, labels=1, indicator_digest=indicator.digest)
+    fitted = MarginMap(slope=2.0, intercept=-3.0, labels=1)
     known = calibration(1, 0).model_copy(update={"maps": {"push 1.1": fitted}})
     assert [question.threshold for question in questions(records(1), RUBRICS, 1, known)] == [1.5, 0.0]
-    other = fitted.model_copy(update={"indicator_digest": "0"})
-    reworded = known.model_copy(update={"maps": {"push 1.1": other}})
+    reworded = known.model_copy(update={"packs": {"push": "0"}})
     assert [question.threshold for question in questions(records(1), RUBRICS, 1, reworded)] == [0.0, 0.0]
 
 
@@ -435,8 +433,7 @@ def test_a_run_with_one_shard_unprobed_marks_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("restored")
 def test_a_run_keeps_its_calibration_and_refuses_another_in_its_place(tmp_path: Path) -> None:
-    indicator = RUBRICS["push"].indicators[0]
-    fitted = MarginMap(slope=1.0, intercept=-3.0, labels=1, indicator_digest=indicator.digest)
+    fitted = MarginMap(slope=1.0, intercept=-3.0, labels=1)
     known = calibration(1, 0).model_copy(update={"maps": {"push 1.1": fitted}})
     result = judged(tmp_path, 0.5, calibration=known)
     assert RunStore.open(tmp_path / "run").calibration() == known

@@ -146,6 +146,31 @@ def test_each_indicator_is_asked_with_its_criterion_and_both_scores(name: str) -
 
 
 @pytest.mark.parametrize("name", ["push", "reply"])
+def test_reads_show_the_whole_pack_with_its_examples_before_the_record(name: str) -> None:
+    rubric = load_rubric(name)
+    passing, flipped = (message.parts[0].text for message in PROMPTS.packs(rubric, 2))
+    for listed in (passing, flipped):
+        assert listed.startswith(opening()[0].parts[0].text)
+        places = [listed.index(f"指标：{one.criterion}\n合格：{one.pass_when}\n") for one in rubric.indicators]
+        assert places == sorted(places)
+        assert all(example.message in listed for one in rubric.indicators for example in one.examples)
+        assert listed.count("→是") == listed.count("→否") == len(rubric.indicators)
+    assert passing.index("→是") < passing.index("→否") and flipped.index("→否") < flipped.index("→是")
+    assert PROMPTS.packs(rubric, 1) == PROMPTS.packs(rubric, 2)[:1]
+
+
+@pytest.mark.parametrize("name", ["push", "reply"])
+def test_a_read_s_prompt_is_the_same_whichever_other_indicators_are_asked(name: str) -> None:
+    rubric = load_rubric(name)
+    for indicator in rubric.indicators:
+        alone = rubric.select((indicator.id,))
+        assert Prompts().packs(alone, 2) == Prompts().packs(rubric, 2)
+        (same,) = alone.indicators
+        assert Prompts().read(alone, same) == Prompts().read(rubric, indicator)
+        assert indicator.criterion in Prompts().read(rubric, indicator).text
+
+
+@pytest.mark.parametrize("name", ["push", "reply"])
 def test_the_joint_question_lists_all_indicators_in_order(name: str) -> None:
     rubric = load_rubric(name)
     lines = Prompts().joint(rubric).text.splitlines()
@@ -168,6 +193,8 @@ def test_changed_wording_of_a_pack_changes_the_question() -> None:
     other = type(rubric).model_validate(rubric.model_dump() | {"groups": [group.model_dump() for group in groups]})
     prompts.explain(rubric, rubric.indicators[0])
     prompts.joint(rubric)
+    prompts.packs(rubric, 2)
+    assert all("改过的依据" in message.parts[0].text for message in prompts.packs(other, 2))
     assert "改过的依据" in prompts.explain(other, other.indicators[0]).text
     assert "改过的依据" in prompts.joint(other).text
 

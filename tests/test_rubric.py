@@ -308,6 +308,14 @@ def test_select_of_every_id_is_the_same_pack() -> None:
     assert rubric.select(tuple(indicator.id for indicator in rubric.indicators)).digest == rubric.digest
 
 
+def test_what_is_selected_knows_the_whole_pack_it_was_selected_from() -> None:
+    pack = load_rubric("push")
+    assert pack.pack is pack
+    twice = pack.select(("5.1", "5.4", "7.5")).select(("5.4",))
+    assert twice.pack is pack
+    assert twice.model_copy().pack is pack
+
+
 def test_select_refuses_an_unknown_id_and_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError) as caught:
         load_rubric("reply").select(("1.1", "9.9"))
