@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from localjudge.calibration import Calibration
@@ -118,8 +119,12 @@ class Case(ABC):
         user = Message("user", (*self._parts, self._prompts.read(self.rubric, indicator)))
         return [
             self._request(name + "~" * number, (pack, user), 1, choices=self._choices)
-            for number, pack in enumerate(self._prompts.packs(self.rubric, self._settings.orders))
+            for number, pack in enumerate(self._packs)
         ]
+
+    @cached_property
+    def _packs(self) -> list[Message]:
+        return self._prompts.packs(self.rubric, self._settings.orders)
 
     def polarity_request(self, reason: str, name: str) -> Request:
         """Asks what a reason says, seen alone: without the record, the indicator or the score."""

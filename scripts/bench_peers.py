@@ -186,7 +186,7 @@ def _question(rubric: Rubric, indicator: Indicator) -> str:
     sides = f"合格：{indicator.pass_when}\n不合格：{indicator.fail_when}\n"
     if indicator.not_applicable_when:
         sides += f"不适用：{indicator.not_applicable_when}\n"
-    criterion, ask = PROMPTS.read(rubric, indicator).text.splitlines()
+    criterion, _, ask = PROMPTS.read(rubric, indicator).text.rpartition("\n")
     return f"{criterion}\n{sides}{ask}"
 
 

@@ -99,21 +99,23 @@ def per_record(verdicts: list[Verdict]) -> dict[str, float]:
 
 def shared_floor(engine: Engine, records: list[Record], strategy: Literal["read", "explain"]) -> int:
     """The least prompt tokens that any sharing leaves: each record once, plus every question's own tokens rounded up to
-    whole cache blocks, over all records."""
+    whole cache blocks, over all records; for reads the pack before the records, once for each task type."""
     prompts, rubrics, block = Prompts(), builtin_rubrics(), block_size(engine)
-    total = 0
+    total, packs = 0, set[str]()
     for record in records:
         rubric = rubrics[record.task_type]
-        system, parts = prompts.opening(record)
-        opening = engine.count_tokens((system, Message("user", parts)))
+        before, parts = prompts.opening(record)
+        ask = prompts.explain
+        if strategy == "read":
+            (before,), ask = prompts.packs(rubric, 1), prompts.read
+            if rubric.ref in packs:
+                total -= engine.count_tokens((before,))
+            packs.add(rubric.ref)
+        opening = engine.count_tokens((before, Message("user", parts)))
         total += opening
         for indicator in rubric.indicators:
-            tail = prompts.read(rubric, indicator) if strategy == "read" else prompts.explain(rubric, indicator)
-            whole = engine.count_tokens((system, Message("user", (*parts, tail))))
+            whole = engine.count_tokens((before, Message("user", (*parts, ask(rubric, indicator)))))
             total += -(-(whole - opening) // block) * block
-    # The packs, each computed once, stand before the records of a read.
-    for task_type in {record.task_type for record in records} if strategy == "read" else ():
-        total += engine.count_tokens(tuple(prompts.packs(rubrics[task_type], 1)))
     return total
 
 
