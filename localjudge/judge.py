@@ -54,7 +54,8 @@ class Judge:
         waiting: deque[Request] = deque()
         exhausted = False
         while True:
-            while engine.in_flight < engine.capacity:
+            room = engine.capacity - engine.in_flight
+            while room > 0:
                 if not waiting and not exhausted:
                     record = next(source, None)
                     if record is None:
@@ -70,6 +71,7 @@ class Judge:
                 if not waiting:
                     break
                 engine.submit(waiting.popleft())
+                room -= 1
             if not engine.in_flight:
                 return
             for completion in engine.poll():
@@ -110,7 +112,8 @@ class Judge:
         if key not in cases:
             return None
         case, ruling = cases[key]
-        waiting.extendleft(reversed(case.absorb(completion)))
+        if more := case.absorb(completion):
+            waiting.extendleft(reversed(more))
         verdict = case.verdict()
         if verdict is None:
             return None

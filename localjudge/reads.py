@@ -56,9 +56,10 @@ def margin_of(logprobs: tuple[float, ...]) -> float:
     return _margin(*_floored(logprobs))
 
 
-def _floored(logprobs: tuple[float, ...]) -> list[float]:
+def _floored(logprobs: tuple[float, ...]) -> tuple[float, ...]:
     # Engines report a token they gave no chance as minus infinity; a floor keeps every figure finite.
-    return [max(value, _LOGPROB_FLOOR) for value in logprobs[: len(READ_LABELS)]]
+    labels = logprobs[: len(READ_LABELS)]
+    return labels if min(labels) >= _LOGPROB_FLOOR else tuple(max(value, _LOGPROB_FLOOR) for value in labels)
 
 
 def _margin(met: float, not_met: float, not_applicable: float) -> float:

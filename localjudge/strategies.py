@@ -266,14 +266,17 @@ class ReadCase(Case):
 
     def open(self) -> list[Request]:
         self._grades: dict[str, Grade] = {}
-        self._indicators = {indicator.id: indicator for indicator in self.rubric.indicators}
-        return [
-            request for indicator in self.rubric.indicators for request in self.read_requests(indicator, indicator.id)
-        ]
+        self._asked: dict[str, Indicator] = {}
+        requests = []
+        for indicator in self.rubric.indicators:
+            own = self.read_requests(indicator, indicator.id)
+            self._asked.update((request.id, indicator) for request in own)
+            requests += own
+        return requests
 
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
-        indicator = self._indicators[completion.request_id.removeprefix(f"{self._key}/").removesuffix("~")]
+        indicator = self._asked.pop(completion.request_id)
         reads = self.gather_read(indicator, completion)
         if reads is None:
             return []
@@ -282,7 +285,7 @@ class ReadCase(Case):
         return []
 
     def verdict(self) -> Verdict | None:
-        return self._whole(self._grades)
+        return None if self._asked else self._whole(self._grades)
 
 
 class JointCase(Case):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from localjudge.engines.base import Completion, Engine, EngineInfo, FinishReason, Message, Request
@@ -68,7 +68,8 @@ class _Live:
     """A request between its phases."""
 
     request: Request
-    prompt: list[int]
+    prompt: list[int] = field(default_factory=list)
+    """What the answer goes on from; only where the model thinks before it."""
     thinking: tuple[int, ...] | None = None
     cached_tokens: int = 0
     prompt_tokens: int = 0
@@ -110,12 +111,13 @@ class TokenEngine(Engine):
             problem = f"{len(prompt)} prompt and {extra} answer tokens do not fit {self.info.context_length}"
             self._refused.append(Completion(request.id, "", "too_long", error=problem, prompt_tokens=0))
             return
-        live = self._live[request.id] = _Live(request, prompt)
+        live = self._live[request.id] = _Live(request)
         if request.thinking_budget:
+            live.prompt = prompt
             self._add(live, self._thinking_phase(live))
         else:
             live.thinking = () if thinks else None
-            self._add(live, self._answer_phase(live))
+            self._add(live, self._answer_phase(live, prompt))
 
     def poll(self) -> list[Completion]:
         if self._refused:
@@ -153,9 +155,8 @@ class TokenEngine(Engine):
             seed=request.seed,
         )
 
-    def _answer_phase(self, live: _Live) -> TokenRequest:
+    def _answer_phase(self, live: _Live, prompt: list[int]) -> TokenRequest:
         request = live.request
-        prompt = live.prompt
         if live.thinking is not None:
             prompt = [*prompt, *live.thinking, *self._encoder.think_close]
         if request.prefill:
@@ -187,7 +188,7 @@ class TokenEngine(Engine):
         if thinking_phase and done.finish_reason != "error":
             # A model that closes its turn while thinking, or writes control tokens there, must not derail the answer.
             live.thinking = tuple(token for token in done.tokens if token not in self._encoder.control_ids)
-            self._add(live, self._answer_phase(live))
+            self._add(live, self._answer_phase(live, live.prompt))
             return None
         thought = live.thinking or ()
         return Completion(

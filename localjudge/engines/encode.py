@@ -8,6 +8,7 @@ share (the template's part, everything before the last piece) is encoded once. T
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -37,6 +38,8 @@ _FRAMES_REMEMBERED = 256
 class _Frame(NamedTuple):
     """A prompt without its last piece of text: the ids before it and behind it."""
 
+    before: tuple[int, ...]
+    """Of the earlier messages; one object for all frames that begin with the same ones."""
     head: list[int]
     foot: tuple[int, ...]
 
@@ -64,6 +67,7 @@ class ChatEncoder:
         self._template = self._compile_template()
         self._pieces: dict[str, tuple[int, ...]] = {}
         self._glue_of = lru_cache(maxsize=64)(self._render_glue)
+        self._before_of = lru_cache(maxsize=64)(self._make_before)
         self._frame_of = lru_cache(maxsize=_FRAMES_REMEMBERED)(self._make_frame)
         self._latest: tuple[_Opening, _Frame] | None = None
         self.think_open = self._glue("<think>\n")
@@ -94,8 +98,8 @@ class ChatEncoder:
         # is far cheaper than the hash that the memory behind it needs.
         if self._latest is None or self._latest[0] != opening:
             self._latest = (opening, self._frame_of(*opening))
-        head, foot = self._latest[1]
-        return [*head, *self.encode_text(tail), *foot] if tail else [*head, *foot]
+        before, head, foot = self._latest[1]
+        return [*before, *head, *self.encode_text(tail), *foot] if tail else [*before, *head, *foot]
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Token ids of plain text; never a control token."""
@@ -109,19 +113,19 @@ class ChatEncoder:
     def _make_frame(
         self, before: tuple[Message, ...], role: Role, parts: tuple[Part, ...], has_tail: bool, thinking: bool
     ) -> _Frame:
-        turns = [*((message.role, message.parts) for message in before), (role, parts)]
-        texts = [[part.text for part in each if part.text] for _, each in turns]
-        filled = [bool(each) for each in texts[:-1]] + [bool(texts[-1]) or has_tail]
-        roles = (turn[0] for turn in turns)
-        glue = iter(self._glue_of(tuple(zip(roles, filled, strict=True)), thinking))
-        pieces = iter(self._encode_pieces([text for each in texts for text in each]))
-        head = list(next(glue))
-        for number, each in enumerate(texts, start=1):
-            for _ in each:
-                head.extend(next(pieces))
-            if filled[number - 1] and number < len(texts):
-                head.extend(next(glue))
-        return _Frame(head, next(glue) if filled[-1] else ())
+        turns = [(message.role, bool(_texts(message.parts))) for message in before]
+        texts = _texts(parts)
+        *glue, foot = self._glue_of((*turns, (role, has_tail or bool(texts))), thinking)
+        if not (texts or has_tail):
+            glue, foot = [*glue, foot], ()
+        head = list(itertools.chain.from_iterable(self._encode_pieces(texts)))
+        return _Frame(self._before_of(before, tuple(glue)), head, foot)
+
+    def _make_before(self, messages: tuple[Message, ...], glue: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+        """What stands before the last message: earlier ones, each between two of the template's pieces."""
+        texts = [texts for message in messages if (texts := _texts(message.parts))]
+        between = itertools.zip_longest(glue, map(self._encode_pieces, texts), fillvalue=())
+        return tuple(token for before, pieces in between for token in itertools.chain(before, *pieces))
 
     def _render_glue(self, turns: tuple[tuple[Role, bool], ...], thinking: bool) -> tuple[tuple[int, ...], ...]:
         """Ids of what the template writes before, between and behind the texts of those turns that have one."""
@@ -198,6 +202,10 @@ class ChatEncoder:
             )
         except (TemplateError, SecurityError) as error:
             raise ConfigError(f"{self._folder.name}: its chat template failed ({error}).") from error
+
+
+def _texts(parts: tuple[Part, ...]) -> list[str]:
+    return [part.text for part in parts if part.text]
 
 
 def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:

@@ -22,15 +22,15 @@ class InstantBackend(Backend):
     def __init__(self, encoder: ChatEncoder, *, name: str, capacity: int = 256, context_length: int = 32768) -> None:
         self.info = EngineInfo(engine="fake", model=name, context_length=context_length)
         self.capacity = capacity
-        self._waiting: list[TokenRequest] = []
+        self._done: list[TokenCompletion] = []
         self._tokens = lru_cache(maxsize=1024)(encoder.encode_text)
 
     def add(self, request: TokenRequest) -> None:
-        self._waiting.append(request)
+        self._done.append(self._answer(request))
 
     def step(self) -> list[TokenCompletion]:
-        waiting, self._waiting = self._waiting, []
-        return [self._answer(request) for request in waiting]
+        done, self._done = self._done, []
+        return done
 
     def _answer(self, request: TokenRequest) -> TokenCompletion:
         seed = sum(request.prompt[-_HEARD::8])
