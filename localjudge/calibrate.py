@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key, sigmoid
 from localjudge.engines.base import Engine, Request
 from localjudge.errors import ConfigError, InputError
-from localjudge.exam import auroc
+from localjudge.estimates import auroc
 from localjudge.labelled import Labelled
 from localjudge.prompts import Prompts
 from localjudge.reads import READ_LABELS, Read, mean_logprobs, parse_read

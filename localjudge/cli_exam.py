@@ -40,6 +40,13 @@ PROGRESS_SECONDS = 15.0
 @rubric_option
 @click.option("--indicators", default="", help="Only pairs on these indicator ids, comma-separated.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many pairs.")
+@click.option(
+    "--others",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Ask each pair about this many other indicators too: does the judge hear which one is failed?",
+)
 @click.option("--rules-only", is_flag=True, help="Examine the deciding checks alone, without a model.")
 @asking_options
 @engine_options
@@ -59,8 +66,8 @@ def exam(
     packs = rubrics(rubric_names, "")
     pairs = _wanted(read_pairs(pairs_file or packaged_exam(), packs), options["indicators"])[: options["limit"]]
     if rules_only:
-        if model_name or compared or options["rules"] != "on":
-            raise UsageError("--rules-only asks no model.", hint="Leave out --model, --compare and --rules.")
+        if model_name or compared or options["others"] or options["rules"] != "on":
+            raise UsageError("--rules-only asks no model.", hint="Leave out --model, --compare, --others and --rules.")
         _examine_rules(packs, pairs, as_json=as_json)
         return
     choice = engine_choice(options)
@@ -70,7 +77,7 @@ def exam(
     with choice.open(model) as opened:
         for name, chosen in asked.items():
             clock = time.monotonic()
-            result, usage = take_exam(opened, packs, pairs, chosen, Progress())
+            result, usage = take_exam(opened, packs, pairs, chosen, Progress(), others=options["others"])
             results[name] = result
             if not as_json:
                 click.echo(render_exam(result, title=f"{opened.info.model}, {name}"))

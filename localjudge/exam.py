@@ -5,23 +5,20 @@ calls no engine.
 from __future__ import annotations
 
 import json
-import math
-import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from localjudge.errors import InputError
+from localjudge.estimates import Interval, auroc, bootstrap, sign_test
 from localjudge.records import Record, TaskType, parse_record
 from localjudge.rubric import Rubric
 from localjudge.verdicts import Grade, Verdict
 
-_Entry = TypeVar("_Entry")
-RESAMPLES = 1000
 RULED = 1e9
 """Rank of a side that a rule passed: beyond every margin."""
 
@@ -82,14 +79,6 @@ class Pair(_Frozen):
         return sides[0], sides[1]
 
 
-class Interval(NamedTuple):
-    """A figure with its 95 % bootstrap interval, pairs resampled whole. NaN-free: absent figures are None elsewhere."""
-
-    value: float
-    low: float
-    high: float
-
-
 class ExamScore(_Frozen):
     """Figures over a set of pairs."""
 
@@ -108,6 +97,23 @@ class ExamScore(_Frozen):
     """Share of sides scored 1; half of them should be."""
 
 
+class Halo(_Frozen):
+    """The same pairs, asked about indicators that they are not about. A judge that only hears which message is the
+    better one orders them as well by any of these: the halo error of raters (Thorndike 1920)."""
+
+    pairs: int
+    """Pairs with both sides scored on their own indicator and on another; the figures are over these."""
+    asked: int
+    """Other indicators that they were asked about, all pairs together."""
+    own: Interval
+    """Pair accuracy, asked about a pair's own indicator."""
+    another: Interval
+    """The same, asked about the others, each pair counting once; 0.5 for a judge that hears no difference there."""
+    told_apart: Interval
+    """Chance that a pair's sides lie further apart on its own indicator than on another, the failing one below; ties
+    count half. 0.5: the judge does not hear which indicator is failed."""
+
+
 class ExamResult(_Frozen):
     """An exam taken."""
 
@@ -116,6 +122,8 @@ class ExamResult(_Frozen):
     """Keyed `task_type indicator`."""
     answers: dict[str, tuple[float | None, float | None]]
     """pair_id -> rank of the passing and of the failing side: the margin where there is one, else the score."""
+    halo: Halo | None = None
+    """None where pairs were asked about their own indicators alone."""
 
 
 class _Side(NamedTuple):
@@ -179,13 +187,11 @@ def _read_pair(line: str, where: str, rubrics: Mapping[TaskType, Rubric], seen: 
 
 def grade_exam(pairs: Sequence[Pair], verdicts: Iterable[Verdict], *, seed: int = 0) -> ExamResult:
     """Holds verdicts on the pairs' records against the pairs. Verdicts on anything else are ignored."""
-    wanted = {f"{pair.pair_id}:{side}": pair.indicator for pair in pairs for side in ("pass", "fail")}
-    grades: dict[str, Grade] = {}
+    grades: dict[str, dict[str, Grade]] = {f"{pair.pair_id}:{side}": {} for pair in pairs for side in ("pass", "fail")}
     for verdict in verdicts:
-        for grade in verdict.detail:
-            if wanted.get(verdict.id) == grade.id:
-                grades[verdict.id] = grade
-    graded = {pair.pair_id: _graded(pair, grades) for pair in pairs}
+        if verdict.id in grades:
+            grades[verdict.id].update((grade.id, grade) for grade in verdict.detail)
+    graded = {pair.pair_id: _graded(pair, pair.indicator, grades) for pair in pairs}
     groups: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         groups[f"{pair.task_type} {pair.indicator}"].append(pair)
@@ -196,6 +202,7 @@ def grade_exam(pairs: Sequence[Pair], verdicts: Iterable[Verdict], *, seed: int 
             pair_id: (both.passing.rank, both.failing.rank) if both else (None, None)
             for pair_id, both in graded.items()
         },
+        halo=_halo(pairs, grades, seed),
     )
 
 
@@ -222,38 +229,10 @@ def compare(pairs: Sequence[Pair], first: ExamResult, second: ExamResult) -> dic
     }
 
 
-def sign_test(wins: int, losses: int) -> float:
-    """Two-sided exact binomial test that wins and losses are equally likely (McNemar's exact test)."""
-    total = wins + losses
-    if total == 0:
-        return 1.0
-    tail = sum(math.comb(total, k) for k in range(min(wins, losses) + 1)) / 2.0**total
-    return min(1.0, 2 * tail)
-
-
-def auroc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
-    """Chance that a random positive ranks above a random negative, ties half (Mann-Whitney); None without both."""
-    if not positives or not negatives:
-        return None
-    ranked = sorted([(value, 1) for value in positives] + [(value, 0) for value in negatives])
-    wins, below, position = 0.0, 0, 0
-    while position < len(ranked):
-        end = position
-        while end < len(ranked) and ranked[end][0] == ranked[position][0]:
-            end += 1
-        tied = ranked[position:end]
-        up = sum(label for _, label in tied)
-        down = len(tied) - up
-        wins += up * (below + down / 2)
-        below += down
-        position = end
-    return wins / (len(positives) * len(negatives))
-
-
-def _graded(pair: Pair, grades: Mapping[str, Grade]) -> _Graded | None:
+def _graded(pair: Pair, indicator: str, grades: Mapping[str, Mapping[str, Grade]]) -> _Graded | None:
     sides = []
     for side in ("pass", "fail"):
-        grade = grades.get(f"{pair.pair_id}:{side}")
+        grade = grades[f"{pair.pair_id}:{side}"].get(indicator)
         if grade is None or grade.score is None:
             return None
         sides.append(_side(grade, grade.score))
@@ -284,11 +263,7 @@ def _score(entries: Sequence[_Graded | None], seed: int) -> ExamScore:
 
 
 def _pair_accuracy(entries: Sequence[_Graded]) -> float:
-    points = [
-        0.5 if entry.passing.rank == entry.failing.rank else float(entry.passing.rank > entry.failing.rank)
-        for entry in entries
-    ]
-    return sum(points) / len(points)
+    return sum(_above(entry.passing.rank, entry.failing.rank) for entry in entries) / len(entries)
 
 
 def _accuracy(entries: Sequence[_Graded]) -> float:
@@ -306,10 +281,45 @@ def _brier(entries: Sequence[_Graded]) -> float:
     return sum(errors) / (2 * len(entries))
 
 
-def bootstrap(entries: Sequence[_Entry], figure: Callable[[Sequence[_Entry]], float], seed: int) -> Interval | None:
-    """A figure over entries with its 95 % interval, from resampling whole entries; None where there are none."""
-    if not entries:
+class _Beside(NamedTuple):
+    """A pair on its own indicator, and on others."""
+
+    own: _Graded
+    others: list[_Graded]
+
+
+def _halo(pairs: Sequence[Pair], grades: Mapping[str, Mapping[str, Grade]], seed: int) -> Halo | None:
+    entries = []
+    for pair in pairs:
+        own = _graded(pair, pair.indicator, grades)
+        ids = [each for each in grades[f"{pair.pair_id}:pass"] if each != pair.indicator]
+        others = [both for each in ids if (both := _graded(pair, each, grades)) is not None]
+        if own is not None and others:
+            entries.append(_Beside(own, others))
+    by_own, another, told_apart = (bootstrap(entries, each, seed) for each in (_by_own, _by_another, _told_apart))
+    if by_own is None or another is None or told_apart is None:
         return None
-    rng = random.Random(seed)
-    draws = sorted(figure(rng.choices(entries, k=len(entries))) for _ in range(RESAMPLES))
-    return Interval(figure(entries), draws[int(0.025 * RESAMPLES)], draws[int(0.975 * RESAMPLES) - 1])
+    asked = sum(len(each.others) for each in entries)
+    return Halo(pairs=len(entries), asked=asked, own=by_own, another=another, told_apart=told_apart)
+
+
+def _by_own(entries: Sequence[_Beside]) -> float:
+    return _pair_accuracy([each.own for each in entries])
+
+
+def _by_another(entries: Sequence[_Beside]) -> float:
+    return sum(_pair_accuracy(each.others) for each in entries) / len(entries)
+
+
+def _told_apart(entries: Sequence[_Beside]) -> float:
+    shares = [sum(_above(_gap(each.own), _gap(other)) for other in each.others) / len(each.others) for each in entries]
+    return sum(shares) / len(shares)
+
+
+def _gap(both: _Graded) -> float:
+    return both.passing.rank - both.failing.rank
+
+
+def _above(value: float, other: float) -> float:
+    """1 where it is larger; a tie counts half."""
+    return 0.5 if value == other else float(value > other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,10 +22,19 @@ def take_exam(
     pairs: Sequence[Pair],
     settings: Settings,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    others: int = 0,
 ) -> tuple[ExamResult, Usage]:
-    """Judges both sides of every pair and grades the judge. Raises EngineError when the engine is gone."""
+    """Judges both sides of every pair and grades the judge. Raises EngineError when the engine is gone.
+
+    `others`: how many indicators each pair is asked about beside its own, drawn from its pack by the settings' seed.
+    """
     records = [record for pair in pairs for record in pair.records()]
-    only = {record.id: (pair.indicator,) for pair in pairs for record in pair.records()}
+    only = {
+        record.id: (pair.indicator, *_drawn(rubrics[pair.task_type], pair, others, settings.seed))
+        for pair in pairs
+        for record in pair.records()
+    }
     verdicts: list[Verdict] = []
     usage = Usage()
     for verdict in Judge(engine, rubrics, settings).judge(records, only=only):
@@ -32,6 +42,11 @@ def take_exam(
         usage += verdict.usage
         on_progress(len(verdicts), len(records))
     return grade_exam(pairs, verdicts), usage
+
+
+def _drawn(rubric: Rubric, pair: Pair, count: int, seed: int) -> list[str]:
+    ids = [indicator.id for indicator in rubric.indicators if indicator.id != pair.indicator]
+    return random.Random(f"{seed} {pair.pair_id}").sample(ids, min(count, len(ids)))
 
 
 def take_rules_exam(rubrics: Mapping[TaskType, Rubric], pairs: Sequence[Pair]) -> tuple[ExamResult, dict[str, int]]:

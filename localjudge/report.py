@@ -10,7 +10,8 @@ from rich.table import Table
 
 from localjudge.calibration import Calibration
 from localjudge.characters import spelled_out
-from localjudge.exam import ExamResult, Interval
+from localjudge.estimates import Interval
+from localjudge.exam import ExamResult, Halo
 from localjudge.probe import Probe
 from localjudge.resistance import Resistance
 from localjudge.stats import IndicatorSummary, Summary, TaskSummary
@@ -224,6 +225,8 @@ def render_exam(result: ExamResult, *, title: str, width: int = 120) -> str:
         console.print(f"  {name:<14} {text}")
     if overall.pass_rate is not None:
         console.print(f"  {'pass rate':<14} {overall.pass_rate:.3f}  (half of the messages should pass)")
+    if result.halo is not None:
+        _print_halo(console, result.halo)
     table = Table(box=None, pad_edge=False)
     table.add_column("indicator", no_wrap=True)
     for heading in ("pairs", "covered", "pair accuracy", "accuracy"):
@@ -232,6 +235,16 @@ def render_exam(result: ExamResult, *, title: str, width: int = 120) -> str:
         table.add_row(name, str(score.pairs), str(score.covered), _value(score.pair_accuracy), _value(score.accuracy))
     console.print(table)
     return spelled_out(target.getvalue())
+
+
+def _print_halo(console: Console, halo: Halo) -> None:
+    console.print(f"  halo: {halo.pairs} pairs, also asked about {halo.asked} indicators that they are not about")
+    for name, (value, low, high), meaning in (
+        ("own", halo.own, "pair accuracy by the pair's own indicator"),
+        ("another", halo.another, "pair accuracy by another; 0.5 if nothing is heard there"),
+        ("told apart", halo.told_apart, "the sides lie further apart on their own indicator; 0.5 if it does not tell"),
+    ):
+        console.print(f"    {name:<12} {value:.3f}  [{low:.3f}, {high:.3f}]  {meaning}")
 
 
 def render_calibration(calibration: Calibration) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from localjudge.exam import Interval, bootstrap, sign_test
+from localjudge.estimates import Interval, bootstrap, sign_test
 
 Way = Literal["off", "on"]
 WAYS: tuple[Way, ...] = ("off", "on")

@@ -24,23 +24,21 @@ from localjudge.cli import main
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine
 from localjudge.errors import InputError
+from localjudge.estimates import Interval, auroc, sign_test
 from localjudge.exam import (
     ExamResult,
-    Interval,
     Pair,
-    auroc,
     compare,
     grade_exam,
     packaged_exam,
     read_pairs,
-    sign_test,
 )
 from localjudge.examine import take_exam
 from localjudge.records import TaskType
 from localjudge.report import render_comparison, render_exam
 from localjudge.rubric import Rubric, load_rubric
 from localjudge.strategies import Settings
-from localjudge.verdicts import Grade, Unscored, Verdict
+from localjudge.verdicts import Grade, Unscored, Usage, Verdict
 
 RUBRICS: dict[TaskType, Rubric] = {"push": load_rubric("push"), "reply": load_rubric("reply")}
 EXPLAIN = Settings(strategy="explain", rules="off")
@@ -207,6 +205,46 @@ def test_figures_are_given_for_each_indicator() -> None:
         "push 1.1": (1, 1.0),
         "push 2.1": (2, 0.75),
     }
+
+
+def beside(name: str, **margins: float) -> Verdict:
+    """A verdict with a margin for each indicator, `i11` for 1.1."""
+    detail = tuple(
+        Grade(
+            id=f"{key[1]}.{key[2]}",
+            indicator="",
+            score=1 if margin > 0 else 0,
+            applicable=True,
+            reason="",
+            margin=margin,
+            p_pass=0.5,
+        )
+        for key, margin in margins.items()
+    )
+    return Verdict.of(id=name, rubric=RUBRICS["push"], detail=detail, usage=Usage())
+
+
+def test_halo_tells_a_judge_that_hears_the_indicator_from_one_that_hears_the_better_message() -> None:
+    pairs = [Pair.model_validate(pair(number)) for number in range(2)]
+    heard = [
+        beside("p0:pass", i11=3.0, i12=1.0, i13=1.0),
+        beside("p0:fail", i11=-3.0, i12=1.0, i13=2.0),
+        beside("p1:pass", i11=2.0, i12=2.0, i13=5.0),
+        beside("p1:fail", i11=1.0, i12=1.0, i13=0.0),
+    ]
+    halo = grade_exam(pairs, heard).halo
+    assert halo is not None
+    assert (halo.pairs, halo.asked) == (2, 4)
+    assert halo.own.value == 1.0
+    # A tie and a wrong order on p0, two right ones on p1.
+    assert halo.another.value == (0.25 + 1.0) / 2
+    # Both others lie closer on p0; one as far and one further on p1.
+    assert halo.told_apart.value == (1.0 + 0.25) / 2
+
+
+def test_there_is_no_halo_where_nothing_else_was_asked() -> None:
+    _, result = graded(((1, 0.9), (0, 0.1)))
+    assert result.halo is None
 
 
 def test_a_comparison_counts_the_pairs_that_both_covered() -> None:
@@ -422,6 +460,15 @@ def test_each_side_is_asked_about_its_own_indicator_alone() -> None:
     assert len(engine.seen) == usage.requests == 2 * len(some)
     assert progress == [(done, 2 * len(some)) for done in range(1, 2 * len(some) + 1)]
     assert result.overall.covered == len(some)
+
+
+def test_both_sides_of_a_pair_are_asked_about_the_same_others() -> None:
+    engine, settings = FakeEngine(), Settings(strategy="read", rules="off")
+    result, usage = take_exam(engine, RUBRICS, DEV[:4], settings, others=3)
+    assert usage.requests == 4 * 2 * (1 + 3)
+    assert result.halo is not None
+    assert (result.halo.pairs, result.halo.asked) == (4, 4 * 3)
+    assert take_exam(engine, RUBRICS, DEV[:4], settings, others=3)[0] == result
 
 
 @pytest.mark.parametrize("strategy", ["read", "explain", "joint", "cascade"])

@@ -51,6 +51,7 @@ GROUND = {
     "verdicts": "checks.base flags records rubric",
     "model_lock": "errors model_folder strict_yaml",
     "own_folder": "errors model_folder registry",
+    "estimates": "",
     "reads": "verdicts",
     "verbalizer": "reads",
     "calibration": "errors reads records rubric verbalizer",
@@ -143,19 +144,20 @@ RUNS = {
     "stats strategies verdicts weights",
     "verify": "calibration errors evidence findings manifest records recount rejudge rubric",
     "labelled": "errors exam records rubric",
-    "calibrate": "calibration engines.base errors exam labelled prompts reads records rubric strategies verbalizer",
+    "calibrate": "calibration engines.base errors estimates labelled prompts reads records rubric strategies "
+    "verbalizer",
     "attack": "engines.base exam judge mutations prompts records resistance rubric strategies",
     "examine": "engines.base exam judge records rubric rules strategies verdicts",
 }
 # Reading side: never engines, prompts, judge, run.
 READING = {
     "stats": "records verdicts",
-    "exam": "errors records rubric verdicts",
-    "resistance": "exam",
+    "exam": "errors estimates records rubric verdicts",
+    "resistance": "estimates",
     "status": "manifest store",
     "export": "characters errors stored verdicts",
     "redact": "errors stored verdicts",
-    "report": "calibration characters exam probe resistance stats status",
+    "report": "calibration characters estimates exam probe resistance stats status",
 }
 # Front door.
 DOOR = {
