@@ -165,6 +165,8 @@ class Case(ABC):
 
     def gather_read(self, indicator: Indicator, completion: Completion) -> Sequence[Completion] | None:
         """The reads of an indicator, once the one for each order is in."""
+        if self._settings.orders == 1:
+            return [completion]
         reads = self._reads.setdefault(indicator.id, [])
         reads.append(completion)
         return reads if len(reads) == self._settings.orders else None
@@ -199,10 +201,10 @@ class Case(ABC):
         done = self._completions
         return Usage(
             requests=len(done),
-            prompt_tokens=sum(each.prompt_tokens for each in done),
-            cached_tokens=sum(each.cached_tokens for each in done),
-            output_tokens=sum(each.output_tokens for each in done),
-            thinking_tokens=sum(each.thinking_tokens for each in done),
+            prompt_tokens=sum([each.prompt_tokens for each in done]),
+            cached_tokens=sum([each.cached_tokens for each in done]),
+            output_tokens=sum([each.output_tokens for each in done]),
+            thinking_tokens=sum([each.thinking_tokens for each in done]),
         )
 
     def _grade(self, indicator: Indicator, outcome: Answer | Unscored, completion: Completion) -> Grade:

@@ -154,6 +154,20 @@ def test_flags_are_in_one_order_and_stand_once(texts: list[str]) -> None:
     assert list(flags) == [flag for flag in ALL_FLAGS if flag in flags]
 
 
+_PIECE = st.sampled_from([*ORDINARY, *(text for texts in ATTACKS.values() for text in texts)]) | st.text(
+    st.characters(exclude_categories=["Cs"]) | st.sampled_from("a葛是\ufe0f\u200d\n❤"), max_size=12
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(_PIECE, min_size=1, max_size=6), st.sampled_from(ORDINARY))
+def test_a_record_has_the_flags_of_each_of_its_texts_wherever_it_stands(pieces: list[str], message: str) -> None:
+    history = [{"role": "user", "content": piece} for piece in pieces]
+    whole = parse_record({"id": "r", "task_type": "push", "message": message, "dialogue_history": history})
+    wanted = {flag for text in (message, *pieces) for flag in flags_in(text)}
+    assert flags_of(whole) == tuple(flag for flag in ALL_FLAGS if flag in wanted)
+
+
 @pytest.mark.parametrize(
     "unit",
     [

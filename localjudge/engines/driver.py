@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from localjudge.engines.base import Completion, Engine, EngineInfo, FinishReason, Message, Request
@@ -68,7 +69,7 @@ class _Live:
     """A request between its phases."""
 
     request: Request
-    prompt: list[int] = field(default_factory=list)
+    prompt: Sequence[int] = ()
     """What the answer goes on from; only where the model thinks before it."""
     thinking: tuple[int, ...] | None = None
     cached_tokens: int = 0
@@ -114,10 +115,12 @@ class TokenEngine(Engine):
         live = self._live[request.id] = _Live(request)
         if request.thinking_budget:
             live.prompt = prompt
-            self._add(live, self._thinking_phase(live))
+            self._add(live, self._thinking_phase(request, prompt))
         else:
-            live.thinking = () if thinks else None
-            self._add(live, self._answer_phase(live, prompt))
+            if thinks:
+                live.thinking = ()
+                prompt = [*prompt, *self._encoder.think_close]
+            self._add(live, self._answer_phase(request, prompt))
 
     def poll(self) -> list[Completion]:
         if self._refused:
@@ -143,22 +146,18 @@ class TokenEngine(Engine):
         live.prompt_tokens += len(generation.prompt)
         self.backend.add(generation)
 
-    def _thinking_phase(self, live: _Live) -> TokenRequest:
+    def _thinking_phase(self, request: Request, prompt: list[int]) -> TokenRequest:
         end = self._encoder.think_end_id
-        request = live.request
         return TokenRequest(
             id=request.id,
-            prompt=live.prompt,
+            prompt=prompt,
             max_tokens=request.thinking_budget or 0,
             schema=None,
             stop_ids=() if end is None else (end,),
             seed=request.seed,
         )
 
-    def _answer_phase(self, live: _Live, prompt: list[int]) -> TokenRequest:
-        request = live.request
-        if live.thinking is not None:
-            prompt = [*prompt, *live.thinking, *self._encoder.think_close]
+    def _answer_phase(self, request: Request, prompt: list[int]) -> TokenRequest:
         if request.prefill:
             prompt = [*prompt, *self._encoder.encode_text(request.prefill)]
         if request.choices:
@@ -188,7 +187,8 @@ class TokenEngine(Engine):
         if thinking_phase and done.finish_reason != "error":
             # A model that closes its turn while thinking, or writes control tokens there, must not derail the answer.
             live.thinking = tuple(token for token in done.tokens if token not in self._encoder.control_ids)
-            self._add(live, self._answer_phase(live, live.prompt))
+            prompt = [*live.prompt, *live.thinking, *self._encoder.think_close]
+            self._add(live, self._answer_phase(live.request, prompt))
             return None
         thought = live.thinking or ()
         return Completion(
