@@ -296,6 +296,8 @@ def _named_bare(text: Text, place: Place) -> bool | None:
     lead = _COUNTED_FROM.fullmatch(place.left) if counted else None
     if counted is None or lead is None or _HAD.search(lead["attribute"]):
         return None
+    if _HANDED_OVER.search(text.folded):
+        return False
     sure = counted["how"] in ("一枚", "而已", "罢了", "是也")
     return True if goes_on(place.before) and (sure or place.before) else None
 

@@ -4,6 +4,7 @@ kind is spoken of or all of it is surely something else; whatever else speaks of
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,7 +14,7 @@ from localjudge.checks.announcements import announcement
 from localjudge.checks.base import Check, Confidence, Opinion
 from localjudge.checks.claims import Place, place_of, said_of_self
 from localjudge.checks.constructions import constructed
-from localjudge.checks.context import SELF, Claim
+from localjudge.checks.context import SELF, STOPS, Claim
 from localjudge.checks.english import english, goes_on_in_english
 from localjudge.checks.machines import (
     IN,
@@ -38,6 +39,8 @@ _HUMAN = re.compile(
     rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|(?<!not )\ba real (?:human|person) here)"
     r"(?!吗|么|吧|[？?]|就好|多好|的话)"
 )
+# 让您误会我是真人了 says the contrary.
+_MISTAKEN = re.compile("误会|误解|误认|以为|错当|当成|冒充|假装|假扮|谎称|装作|装成|自称|怀疑")
 _SERVES = re.compile(
     r"(?:为|给|陪|帮|和|跟|与|替|回复?|服务|答复)[您你]|[您你](?:尽管|随时|随便|直接)|随时(?:问|找|在)|在线|上线|服务|应答|值班"
 )
@@ -84,7 +87,7 @@ class AiAdmission(Check):
         if len(mentions) > MOST:
             return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
-        human = _HUMAN.search(text.folded) is not None
+        human = _says_human(text.folded)
         names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
         claims = []
         for claim in _told(text, [place_of(text, mention) for mention in mentions], names, quotes, human):
@@ -123,6 +126,12 @@ def _told(text: Text, places: list[Place], names: tuple[str, ...], quotes: list[
     for place in unbound:
         other = human or _is_other(text, place, quotes)
         yield Claim(place.mention.start, place.mention.end, "other" if other else "doubtful")
+
+
+def _says_human(folded: str) -> bool:
+    """Whether the speaker says to be a person."""
+    found = itertools.islice(_HUMAN.finditer(folded), MOST)
+    return any(not _MISTAKEN.search(STOPS.split(folded[max(0, one.start() - 8) : one.start()])[-1]) for one in found)
 
 
 def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
