@@ -196,7 +196,7 @@ class Vocabulary(BaseModel):
     @cached_property
     def distant_role(self) -> re.Pattern[str]:
         """A trade behind a word that tells what it is about: AI穿搭助手."""
-        sure = "助手|助理|客服|管家|机器人|程序|系统|模型|导购|学伴|陪练|小秘书|伙伴|精灵"
+        sure = "搭子|玩伴|帮手|向导|闺蜜|树洞|助手|助理|客服|管家|机器人|程序|系统|模型|导购|学伴|陪练|小秘书|伙伴|精灵"
         return re.compile(
             rf"(?:小?{one_of(self.subjects)}(?:{one_of((*self.taught, *self.roles))})"
             rf"|[^{STOP}的和与跟]{{1,4}}?(?:{sure}))"
