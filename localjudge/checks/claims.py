@@ -37,7 +37,9 @@ _WISHED_SELF = re.compile(rf"{SELF}(?:真|如果|要|若|假如|倘若|万一|�
 _STARTS_OFF = re.compile(
     r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪"
 )
-_DESCRIBES = re.compile("(?:不会|不用|不需|不折|不吃|不眠|不领|不拿|不收|不打烊|从不|从来不|没有|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)")
+_DESCRIBES = re.compile(
+    "(?:不会|不用|不需|不折|不吃|不眠|不领|不拿|不收|不打烊|从不|从来不|没有|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)"
+)
 _NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|(?<![识级区特类性])别")
 
 
@@ -103,9 +105,13 @@ _POSSESSED = re.compile(
     rf"|[套模玩]|到货|跑不|报错|闪退|崩|不动|送"
 )
 # 我，小优，是…; 我叫小优，是….
-_NAMING = re.compile(rf"(?:^|[{STOP} ])(?:[您你]好,?)?(?:{SELF}[,，]{CALLED}|{SELF}(?:名字?)?叫[^{STOP}不没是]{{1,4}})[,，、 ]$")
+_NAMING = re.compile(
+    rf"(?:^|[{STOP} ])(?:[您你]好,?)?(?:{SELF}[,，]{CALLED}|{SELF}(?:名字?)?叫[^{STOP}不没是]{{1,4}})[,，、 ]$"
+)
 # 我就一台机器，忙不过来.
-_STOCKED = re.compile(rf"了(?!解)|[，,]?[^{STOP}]{{0,4}}(?:忙不过来|留|卖|排队|要的话|先到|轮流|预约|能借|拿走|充电|要修|坏了)")
+_STOCKED = re.compile(
+    rf"了(?!解)|[，,]?[^{STOP}]{{0,4}}(?:忙不过来|留|卖|排队|要的话|先到|轮流|预约|能借|拿走|充电|要修|坏了)"
+)
 _IS_ME = re.compile(
     rf"[”」』\"]?(?:[^,。]{{0,6}},(?=也))?[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]"
     rf"|$|{PARTICLE}|本|自己|[发写说回]的)"
@@ -293,7 +299,8 @@ def _desk(place: Place) -> _Bound | None:
     match = patterns["own"].search(place.left)
     if match:
         product = place.tail == "topic" or re.match(
-            "支持|不?[内附]?[含带]|另[购配]|适合|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装", place.right
+            "支持|不?[内附]?[含带]|另[购配]|适合|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装",
+            place.right,
         )
         return _Bound(match.start("self"), bool(product))
     role = place.end > place.mention.end or kind in ("agent", "virtual", "ai")

@@ -31,7 +31,13 @@ def begins_predicate(text: str) -> bool:
     if tags[0] in _PREDICATE or tags[0] in ("i", "l") or tags == ["a"]:
         return not (tags[0] in ("i", "l", "a") and clause.endswith(_NOMINAL))
     # 权限不够 and 反应慢 are said of it, 套装没货 of something else.
-    if len(tags) < 2 or tags[0] not in ("n", "vn") or "uj" in tags or tagged[0][0].endswith(_NOMINAL) or clause.endswith(_NOMINAL):
+    if (
+        len(tags) < 2
+        or tags[0] not in ("n", "vn")
+        or "uj" in tags
+        or tagged[0][0].endswith(_NOMINAL)
+        or clause.endswith(_NOMINAL)
+    ):
         return False
     return tags[1] in ("d", "a", "zg") or (tags[1] == "v" and _LACKS.search(tagged[1][0]) is not None)
 
