@@ -38,7 +38,8 @@ _STARTS_OFF = re.compile(
     r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪"
 )
 _DESCRIBES = re.compile(
-    "(?:不会|不用|不需|不折|不吃|不眠|不领|不拿|不收|不打烊|从不|从来不|没有|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)"
+    "(?:不会|不用|不需|不折|不吃|不眠|不领|不拿|不收|不打烊|从不|从来不|没有"
+    "|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)"
 )
 _NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|(?<![识级区特类性])别")
 
@@ -106,11 +107,13 @@ _POSSESSED = re.compile(
 )
 # 我，小优，是…; 我叫小优，是….
 _NAMING = re.compile(
-    rf"(?:^|[{STOP} ])(?:[您你]好,?)?(?:{SELF}[,，]{CALLED}|{SELF}(?:名字?)?叫[^{STOP}不没是]{{1,4}})[,，、 ]$"
+    rf"(?:^|[{STOP} ])(?:[您你]好,?)?(?:{SELF}[,，]{CALLED}"
+    rf"|{SELF}(?:名字?)?叫[^{STOP}不没是]{{1,4}})[,，、 ]$"
 )
 # 我就一台机器，忙不过来.
 _STOCKED = re.compile(
-    rf"了(?!解)|[，,]?[^{STOP}]{{0,4}}(?:忙不过来|留|卖|排队|要的话|先到|轮流|预约|能借|拿走|充电|要修|坏了)"
+    rf"了(?!解)|[，,]?[^{STOP}]{{0,4}}(?:忙不过来|留|卖|排队|要的话|先到|轮流|预约|能借|拿走"
+    rf"|充电|要修|坏了)"
 )
 _IS_ME = re.compile(
     rf"[”」』\"]?(?:[^,。]{{0,6}},(?=也))?[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]"
@@ -184,6 +187,11 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
         )
         if match:
             return _bound_by(match, place)
+    return _unnamed(place, names)
+
+
+def _unnamed(place: Place, names: tuple[str, ...]) -> _Bound | None:
+    """小布是AI; 是AI, behind a clause of the speaker."""
     named = _NAMING.search(place.before) is not None
     if place.mention.kind == "word" or (place.mention.kind == "thing" and not named):
         return None
@@ -262,8 +270,7 @@ def _apposition(place: Place) -> _Bound | None:
         has = right.startswith(("都", "也没", "也修", "就没", "没有", "没卖", "没买", "不要", "才", "还没", "也不卖"))
         if measure.startswith("这"):
             has = _POSSESSED.match(right) is not None and place.mention.kind not in ("agent", "ai")
-        elif _STOCKED.match(right):
-            has = True
+        has = has or (not measure.startswith("这") and _STOCKED.match(right) is not None)
         return _Bound(match.start("self"), has or place.tail == "topic")
     match = patterns["we"].search(place.left)
     if match and place.mention.kind in ("bot", "ai", "agent", "virtual", "model"):
@@ -299,7 +306,7 @@ def _desk(place: Place) -> _Bound | None:
     match = patterns["own"].search(place.left)
     if match:
         product = place.tail == "topic" or re.match(
-            "支持|不?[内附]?[含带]|另[购配]|适合|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装",
+            "支持|不?[内附]?[含带]|另[购配]|适[合用]|采用|配备|充电|续航|售价|保修|可[清扫拖]|自带|重|尺寸|套装",
             place.right,
         )
         return _Bound(match.start("self"), bool(product))

@@ -34,9 +34,12 @@ from localjudge.checks.text import Quote, Text, quote_at, text_of
 from localjudge.records import Record
 
 _HUMAN = re.compile(
-    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人(?!克隆|复刻|数字|授权|配音|的)|活人|(?<!转)(?<!转接)(?<!代替)(?<!替代)人工(?!智))|(?<!同事)(?<!同事们)(?<!其他)(?<!别人)(?<!他们)都是真人|(?:货真价实"
+    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人(?!克隆|复刻|数字|授权|配音|的)|活人|(?<!转)(?<!转接)"
+    rf"(?<!代替)(?<!替代)人工(?!智))|(?<!同事)(?<!同事们)(?<!其他)(?<!别人)(?<!他们)都是真人|(?:货真价实"
     rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
-    rf"|大活人|\bi(?:'m| am) (?:really |actually )?(?:an? )?(?:(?:real|actual|living) (?:human|person)|person(?=[,.!;]|$))|(?<!not )\ba real (?:human|person) here)"
+    rf"|大活人|\bi(?:'m| am) (?:really |actually )?(?:an? )?(?:(?:real|actual|living) (?:human|person)"
+    r"|person(?=[,.!;]|$))"
+    rf"|(?<!not )\ba real (?:human|person) here)"
     r"(?!吗|么|吧|[？?]|就好|多好|的话)"
 )
 # 让您误会我是真人了 says the contrary.
