@@ -23,6 +23,7 @@ ENTRIES = [json.loads(line) for line in (DATA / "admissions_halved.jsonl").read_
 
 THREE = [json.loads(line) for line in (DATA / "admissions_three.jsonl").read_text(encoding="utf-8").splitlines()]
 FOUR = [json.loads(line) for line in (DATA / "admissions_four.jsonl").read_text(encoding="utf-8").splitlines()]
+FIVE = [json.loads(line) for line in (DATA / "admissions_five.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def score(message: str) -> int | None:
@@ -41,8 +42,9 @@ def score(message: str) -> int | None:
         (THREE, "own", 813, 0.95),
         (FOUR, "d", 300, 1.0),
         (FOUR, "own", 621, 0.92),
+        (FIVE, "e", 300, 0.93),
     ],
-    ids=["halved a", "halved b", "halved own", "author a", "author b", "author c", "three own", "author d", "four own"],
+    ids="halved-a halved-b halved-own author-a author-b author-c three-own author-d four-own author-e".split(),
 )
 def test_admissions_are_found_and_nothing_else_is_called_one(
     source: list[dict[str, Any]], half: str, messages: int, recall: float
