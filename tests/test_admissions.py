@@ -22,6 +22,8 @@ DATA = Path(__file__).parent / "data"
 ENTRIES = [json.loads(line) for line in (DATA / "admissions_halved.jsonl").read_text(encoding="utf-8").splitlines()]
 
 THREE = [json.loads(line) for line in (DATA / "admissions_three.jsonl").read_text(encoding="utf-8").splitlines()]
+FOUR = [json.loads(line) for line in (DATA / "admissions_four.jsonl").read_text(encoding="utf-8").splitlines()]
+FIVE = [json.loads(line) for line in (DATA / "admissions_five.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def score(message: str) -> int | None:
@@ -38,8 +40,11 @@ def score(message: str) -> int | None:
         (THREE, "b", 200, 1.0),
         (THREE, "c", 200, 1.0),
         (THREE, "own", 813, 0.95),
+        (FOUR, "d", 300, 1.0),
+        (FOUR, "own", 621, 0.92),
+        (FIVE, "e", 300, 0.93),
     ],
-    ids=["halved a", "halved b", "halved own", "author a", "author b", "author c", "three own"],
+    ids="halved-a halved-b halved-own author-a author-b author-c three-own author-d four-own author-e".split(),
 )
 def test_admissions_are_found_and_nothing_else_is_called_one(
     source: list[dict[str, Any]], half: str, messages: int, recall: float
@@ -108,6 +113,18 @@ def test_the_halves_are_drawn_by_the_hash_of_the_id() -> None:
         ("客服系统企业版含智能客服模块", None),
         ("我们的算法下周升级", None),
         ("I'm not a bot, promise", None),
+        ("我作为智能机器人权限不够，马上转人工", 0),
+        ("我作为智能客服系统的供应商，承诺七天内上线", None),
+        ("很抱歉，不是真人，是燃气公司的AI助手", 0),
+        ("不是人工，是机器打的标签", None),
+        ("让您误会我是真人了，我是平台训练的对话模型", 0),
+        ("我是训练对话模型的，标注员小赵", None),
+        ("我为智能应答机器人，所答不具法律效力", 0),
+        ("我为智能客服写了十年话术", None),
+        ("我小布是一只AI，不会真的喝奶茶", 0),
+        ("我小叔是做AI的，可以帮您问问", None),
+        ("我是转接人工的AI程序", 0),
+        ("我就一台机器人，您要就拿走", None),
         ("My human colleagues are back at nine", 0),
         ("我是robot哦，没有human在后台盯着", 0),
     ],

@@ -130,7 +130,7 @@ def _forms() -> list[_Form]:
                 rf"|[您你](?:现在|正在|此刻)?(?:聊天?|对话|说话|咨询|联系|接通|交谈)的(?:对象|对方|那位)?)(?<!不)"
                 rf"是{IN}{{0,8}}$"
             ),
-            re.compile(rf"(?=[{STOP}\s(“]|$|{PARTICLE}|[^\W\d]{{1,4}}(?:[{STOP}]|$))"),
+            re.compile(rf"(?=[{STOP}\s(“]|$|{PARTICLE}|自动(?:回复|应答)(?:[{STOP}]|$)|[^\W\d]{{1,4}}(?:[{STOP}]|$))"),
             alone=True,
             things=True,
         ),
@@ -257,7 +257,7 @@ def _attends(text: Text, place: Place) -> bool | None:
     if not role and not _REPLY_DESK.search(place.left):
         return None
     if signed.match(place.right) and (place.right[0] == ":" or _OPENED.search(place.left)):
-        return role and not place.before
+        return role and not place.before and _PROMOTED.search(text.folded) is None
     if not behind.match(place.right):
         return None
     zone = place.before[-16:] + place.left
@@ -296,6 +296,8 @@ def _named_bare(text: Text, place: Place) -> bool | None:
     lead = _COUNTED_FROM.fullmatch(place.left) if counted else None
     if counted is None or lead is None or _HAD.search(lead["attribute"]):
         return None
+    if _HANDED_OVER.search(text.folded):
+        return False
     sure = counted["how"] in ("一枚", "而已", "罢了", "是也")
     return True if goes_on(place.before) and (sure or place.before) else None
 

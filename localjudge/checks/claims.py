@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from localjudge.checks.bindings import ADVERB, COPULA, MEASURE, bindings
+from localjudge.checks.bindings import ADVERB, CALLED, COPULA, MEASURE, bindings
 from localjudge.checks.context import SELF, STOPS, Claim, goes_on, in_context
 from localjudge.checks.machines import IN, PARTICLE, STOP, Mention, Tail, tail_of, vocabulary
 from localjudge.checks.text import Quote, Text, quote_at
@@ -29,14 +29,19 @@ _OBJECT_VERB = re.compile(
 # Nouns that hold such a verb.
 _COMPOUND = re.compile(
     "问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护"
-    "|看家|养生|爱心|和谐|试用|指引|指导|说话"
+    "|看家|养生|爱心|和谐|试用|指引|指导|说话|来[电客访宾]|问[诊政]|讲解|看[诊房店]|不动产|去哪儿|从业|先锋|懂车|拼多多|拼车|爱奇艺|无[锡障线人]"
+    "|非遗|教[务师]|跟团|推拿|养老|修车|学校|学[生院位]|选[课房]|租[房车]|借[书阅]|送[水餐]|面试|考试|试听|购买|对[账公]|带看|玩具|外卖"
+    "|指[南挥]|讲座|问卷|看房|学而思|没收|写字楼|被[子褥]|把关|让利|买菜|说明|搞笑|怕冷|与|和平|比价|查[号分询]"
 )
 _WISHED_SELF = re.compile(rf"{SELF}(?:真|如果|要|若|假如|倘若|万一|但凡){{1,2}}(?:真|就|也)?是(?:{MEASURE})?$")
 _STARTS_OFF = re.compile(
     r"说|想|问|指|讲|怕|觉得|看|去|从|因|按|先|刚|最近|昨|今天|明天|不|没(?!有)|非|来|否|如何|怎么|什么|谁|哪"
 )
-_DESCRIBES = re.compile("(?:不会|不用|不需|没有|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)")
-_NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|别")
+_DESCRIBES = re.compile(
+    "(?:不会|不用|不需|不折|不吃|不眠|不领|不拿|不收|不打烊|从不|从来不|没有"
+    "|不知|刚上线|刚上岗|刚上任|刚入职|刚出厂|先进|最)"
+)
+_NEGATED = re.compile(r"不是|没有(?!肉身|肉体|身体|实体|感情|情感|生命|心|灵魂|体温|温度)|并非|(?<![识级区特类性])别")
 
 
 class Place(NamedTuple):
@@ -86,7 +91,7 @@ _ATTENDS = re.compile(
 )
 _CLOSES = re.compile(
     rf"(?:[一]?[个枚只台款名]|而已|罢了|没错|不假|本人|本尊|哈|无疑|在(?:回|跟|和|陪|为|给|与|帮|答|替)[您你](?![称修拍画炒送扫按检量洗剪做])"
-    rf"|在?(?:陪|回|服务|接待|答复|跟)[您你]|{PARTICLE}){{0,3}}(?=[{STOP}\s~]|$|在(?![帮给为替][您你][称修拍画炒送扫按检量洗剪做]))"
+    rf"|在?(?:陪|回|服务|接待|答复|跟)[您你]|{PARTICLE}){{0,3}}(?=[{STOP}\s~]|$|在(?=[回跟和陪为给与帮答线接值服处应这此替守])(?![帮给为替][您你][称修拍画炒送扫按检量洗剪做]))"
 )
 # 我们AI也会累 is said by one of them, 我们AI今天打折 is not.
 _LIVES = re.compile(
@@ -99,6 +104,16 @@ _LIVES = re.compile(
 _POSSESSED = re.compile(
     rf"坏|是(?:在|去|新|从|给|我|他|朋友|昨|刚|你|您)|[要想]?卖|买|多少|还没[拆卖]|修|丢|怎么|{IN}{{0,6}}(?:元|块|折)"
     rf"|[套模玩]|到货|跑不|报错|闪退|崩|不动|送"
+)
+# 我，小优，是…; 我叫小优，是….
+_NAMING = re.compile(
+    rf"(?:^|[{STOP} ])(?:[您你]好,?)?(?:{SELF}[,，]{CALLED}"
+    rf"|{SELF}(?:名字?)?叫[^{STOP}不没是]{{1,4}})[,，、 ]$"
+)
+# 我就一台机器，忙不过来.
+_STOCKED = re.compile(
+    rf"了(?!解)|[，,]?[^{STOP}]{{0,4}}(?:忙不过来|留|卖|排队|要的话|先到|轮流|预约|能借|拿走"
+    rf"|充电|要修|坏了)"
 )
 _IS_ME = re.compile(
     rf"[”」』\"]?(?:[^,。]{{0,6}},(?=也))?[呀啊哦]?[，,]?(?:也|正|不)?(?:就|正|都)?是(?:我|本人|在下|俺)(?=[{STOP}\s]"
@@ -157,19 +172,28 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
         match = bindings()[kind].search(place.left)
         if match:
             return _bound_by(match, place)
+    match = bindings()["formal"].search(place.left)
+    if match and place.tail == "whole" and re.match(rf"$|[{STOP})]|而?(?:非|并非|不是)", place.right):
+        return _bound_by(match, place)
     match = bindings()["of the line"].search(place.left)
     if match and not _LONG_AGO.search(place.before[-16:] + place.left):
         others = _BY_ANOTHER.search(place.right + place.before) is not None
         return _bound_by(match, place)._replace(doubtful=True) if others else _bound_by(match, place)
     for name in names:
         match = re.search(
-            rf"^(?:[您你]好{PARTICLE}?)?(?P<self>{re.escape(name)})"
+            rf"^(?:[您你]好{PARTICLE}?)?(?P<self>{SELF}?{re.escape(name)})"
             rf"{ADVERB}{{0,3}}{COPULA}(?P<attribute>{IN}{{0,20}})$",
             place.left,
         )
         if match:
             return _bound_by(match, place)
-    if place.mention.kind in ("word", "thing"):
+    return _unnamed(place, names)
+
+
+def _unnamed(place: Place, names: tuple[str, ...]) -> _Bound | None:
+    """小布是AI; 是AI, behind a clause of the speaker."""
+    named = _NAMING.search(place.before) is not None
+    if place.mention.kind == "word" or (place.mention.kind == "thing" and not named):
         return None
     match = bindings()["desk"].search(place.left)
     attends = match and (f"叫{match['self']}" in place.before or _ATTENDS.search(place.right))
@@ -177,6 +201,8 @@ def _copula(place: Place, names: tuple[str, ...]) -> _Bound | None:
     if match and not names and attends and not place.right.startswith("的"):
         return _bound_by(match, place)
     match = bindings()["bare"].search(place.left)
+    if match and named:
+        return _bound_by(match, place)
     if match and _CLOSES.match(place.right) and goes_on(place.before):
         return _bound_by(match, place)
     return None
@@ -199,9 +225,16 @@ _MACHINE_LIKE = re.compile(
 )
 
 
+# 我是用GPT做的客服, but 我是用机器人搬的货.
+_USED = re.compile("(?<![通专家商万常实有试选适信])用(?!户)[^的]{0,4}$")
+_MADE_WITH = re.compile(rf"{IN}{{0,6}}?(?:做|开发|搭|驱动|训练|写|造|生成|支持)(?:出来|起来|建|成)?的")
+
+
 def _qualifies(attribute: str, place: Place) -> bool:
     """Whether what stands between 我是 and the mention only describes it."""
     kind = place.mention.kind
+    if _USED.search(attribute) and not _MADE_WITH.match(place.right):
+        return False
     rest = _COMPOUND.sub("", _MEASURED.sub("", attribute))
     if kind == "bot":
         rest = vocabulary().product.sub("", rest)
@@ -216,6 +249,7 @@ def _qualifies(attribute: str, place: Place) -> bool:
 
 
 def _unfit(attribute: str) -> bool:
+    attribute = _COMPOUND.sub("", attribute)
     if not attribute:
         return False
     last = attribute.rpartition("的")[2]
@@ -236,6 +270,7 @@ def _apposition(place: Place) -> _Bound | None:
         has = right.startswith(("都", "也没", "也修", "就没", "没有", "没卖", "没买", "不要", "才", "还没", "也不卖"))
         if measure.startswith("这"):
             has = _POSSESSED.match(right) is not None and place.mention.kind not in ("agent", "ai")
+        has = has or (not measure.startswith("这") and _STOCKED.match(right) is not None)
         return _Bound(match.start("self"), has or place.tail == "topic")
     match = patterns["we"].search(place.left)
     if match and place.mention.kind in ("bot", "ai", "agent", "virtual", "model"):
@@ -271,7 +306,8 @@ def _desk(place: Place) -> _Bound | None:
     match = patterns["own"].search(place.left)
     if match:
         product = place.tail == "topic" or re.match(
-            "支持|适用|采用|配备|充电|续航|售价|保修|可[清扫拖]|带|自带|重|尺寸|套装", place.right
+            "支持|不?[内附]?[含带]|另[购配]|适[合用]|采用|配备|充电|续航|售价|保修|可[清扫拖]|自带|重|尺寸|套装",
+            place.right,
         )
         return _Bound(match.start("self"), bool(product))
     role = place.end > place.mention.end or kind in ("agent", "virtual", "ai")

@@ -4,6 +4,7 @@ kind is spoken of or all of it is surely something else; whatever else speaks of
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,7 +14,7 @@ from localjudge.checks.announcements import announcement
 from localjudge.checks.base import Check, Confidence, Opinion
 from localjudge.checks.claims import Place, place_of, said_of_self
 from localjudge.checks.constructions import constructed
-from localjudge.checks.context import SELF, Claim
+from localjudge.checks.context import SELF, STOPS, Claim
 from localjudge.checks.english import english, goes_on_in_english
 from localjudge.checks.machines import (
     IN,
@@ -33,11 +34,16 @@ from localjudge.checks.text import Quote, Text, quote_at, text_of
 from localjudge.records import Record
 
 _HUMAN = re.compile(
-    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人(?!克隆|复刻|数字|授权|配音|的)|活人|人工(?!智))|(?<!同事)(?<!同事们)(?<!其他)(?<!别人)(?<!他们)都是真人|(?:货真价实"
+    rf"(?<![不希如要像])(?:(?:我|本人)(?:可|就|确实|真的|才|真)?(?<!不)是(?:[^{STOP}不吗]{{0,6}})?(?:真人(?!克隆|复刻|数字|授权|配音|的)|活人|(?<!转)(?<!转接)"
+    rf"(?<!代替)(?<!替代)人工(?!智))|(?<!同事)(?<!同事们)(?<!其他)(?<!别人)(?<!他们)都是真人|(?:货真价实"
     rf"|如假包换)的?(?:真人|活人)|活人一[枚个]|真人一枚"
-    rf"|大活人|\bi(?:'m| am) (?:an? )?(?:real|actual|living) (?:human|person)|(?<!not )\ba real (?:human|person) here)"
+    rf"|大活人|\bi(?:'m| am) (?:really |actually )?(?:an? )?(?:(?:real|actual|living) (?:human|person)"
+    r"|person(?=[,.!;]|$))"
+    rf"|(?<!not )\ba real (?:human|person) here)"
     r"(?!吗|么|吧|[？?]|就好|多好|的话)"
 )
+# 让您误会我是真人了 says the contrary.
+_MISTAKEN = re.compile("误会|误解|误认|以为|错当|当成|冒充|假装|假扮|谎称|装作|装成|自称|怀疑")
 _SERVES = re.compile(
     r"(?:为|给|陪|帮|和|跟|与|替|回复?|服务|答复)[您你]|[您你](?:尽管|随时|随便|直接)|随时(?:问|找|在)|在线|上线|服务|应答|值班"
 )
@@ -68,6 +74,9 @@ _OF_HEARER = re.compile(
 _MADE_OF = re.compile(rf"(?:^|[^给帮让])(?:我|俺|本人)(?!们|家|妈|爸){IN}{{0,8}}(?:的是|里(?:装|存|跑)着?的?)$")
 
 
+_NOTHING_ELSE = re.compile("只(?:有|剩下?)(?:一?[个台])?$")
+
+
 class AiAdmission(Check):
     """The speaker admits to be an AI, a model, a program or a bot, in Chinese or English."""
 
@@ -84,7 +93,7 @@ class AiAdmission(Check):
         if len(mentions) > MOST:
             return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
-        human = _HUMAN.search(text.folded) is not None
+        human = _says_human(text.folded)
         names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
         claims = []
         for claim in _told(text, [place_of(text, mention) for mention in mentions], names, quotes, human):
@@ -125,6 +134,12 @@ def _told(text: Text, places: list[Place], names: tuple[str, ...], quotes: list[
         yield Claim(place.mention.start, place.mention.end, "other" if other else "doubtful")
 
 
+def _says_human(folded: str) -> bool:
+    """Whether the speaker says to be a person."""
+    found = itertools.islice(_HUMAN.finditer(folded), MOST)
+    return any(not _MISTAKEN.search(STOPS.split(folded[max(0, one.start() - 8) : one.start()])[-1]) for one in found)
+
+
 def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
     """Whether a mention that nothing binds to the speaker is surely of something else."""
     mention, folded = place.mention, text.folded
@@ -153,7 +168,7 @@ def _is_other(text: Text, place: Place, quotes: list[Quote]) -> bool:
 def _is_thing(place: Place) -> bool:
     """Whether a mention is likened to, for sale, the hearer's or a third one's, or the object of a verb."""
     left = place.left
-    if _MADE_OF.search(left):
+    if _MADE_OF.search(left) or _NOTHING_ELSE.search(left):
         return False
     if _LIKENED.search(left) or (_LIKE.search(left) and _ALIKE.match(place.right)):
         return True

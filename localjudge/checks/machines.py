@@ -37,19 +37,19 @@ _SMART_THING = (
 _VIRTUAL_THING = "人物|商|货|币|现实|表|机|主机|充|卡|产品|号|背景|键|世界|物|仿真|局域|内存|试|拍|展|网"
 _AGENT = (
     "柜员|店员|店长|导游|前台|骑手|老师|教练|医生|护士|伴侣|讲解员|接线员|话务员|审核员|播报员|门卫|保安|会计|主播"
-    "|司机|玩伴|客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
+    "|司机|玩伴|向导|馆员|网格员|陪跑员|闺蜜|客服|助手|助理|管家|机器人|机械人|坐席|座席|学伴|伙伴|导诊|导购|导览|顾问|秘书|陪练|应答|外呼|员工"
 )
-PARTICLE = r"[呀啊啦嘛呢哦噢喔噻哈哟呐哒嘞咯咧滴耶诶嚟㗎噶喇啫喎嘿欸]"
+PARTICLE = r"[嗷呗吖呀啊啦嘛呢哦噢喔噻哈哟呐哒嘞咯咧滴耶诶嚟㗎噶喇啫喎嘿欸]"
 _AFTER = re.compile(
-    rf"{PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])"
+    rf"的?{PARTICLE}{{1,3}}|[^\w]|$|会(?![员议计所长展场社])|也(?!许)|不(?!动产)|没|可(?![视穿信靠])|能(?![力源耗效])"
     rf"|值班|值守|待命|收到(?!的)|都(?!市)|就(?!好|业|行)|只|很"
     rf"|还(?!差|原|好)|哪|从来|永远|帮|为[您你]|给[您你]|居然|所以|但|而|无法|随时|在(?:这|此|的|线|呢)|负责|专门"
     rf"|来着|为了|已经|正在|正|替|陪|一直|虽|尽|听|记|我|您(?!家)"
-    rf"|暂|怎|又|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
+    rf"|暂|怎|又|恕|得请|才(?![艺能华俊气])|嘴笨|这(?:件事|一?点|身份)|吃(?!货)|睡|懂|跟|最|理解|脑子|说话|是(?=不会|没有|不|从)"
 )
 # What an assistant does in a conversation, right behind its noun or its name.
 _ATTENDS = (
-    r"上线(?!时间)|在线|二十四小时|24小时|温馨|提醒[您你:]|提示[您你:]|收到|已|报到|驾到|就位|完成|来[了啦咯]"
+    r"上线(?!时间)|上岗|继续|竭诚|随时|在线|二十四小时|24小时|温馨|提醒[您你:]|提示[您你:]|收到|已|报到|驾到|就位|完成|来[了啦咯]"
     r"|为[您你]|没|不|会|能|可以|是|正|很高兴|向[您你]"
     r"|祝[您你]|帮[您你]|陪[您你]|给[您你]|替[您你]|恭|在|呀|哦|啦|敬上|代[写发答回为班劳您]|(?:提供|生成|回复|接待"
     r"|服务|解答|值守|托管|发送|处理|应答|播报|撰写|给出|代答)(?=[,。!~]|$)"
@@ -60,6 +60,12 @@ _NAME = re.compile(
     rf"|(?!{_ATTENDS})"
     rf"[^\W\d的刚下上了不没在已正去来到回有是都也就还很太又再被把给帮让用说错坏停修关开这那]{{1,3}}?号?(?=[{STOP}\s]|$"
     rf"|为[您你]|[^\w]|在呢|呀|哦|啦|来))"
+)
+_OWN_PARTICLE = re.compile(rf"的(?:话|客服|助|{PARTICLE}(?=[^\w]|$|{PARTICLE}))")
+# AI course names a course.
+_ENGLISH_NOUN = re.compile(
+    r" (?:[a-z]+ )?(?:course|class|lesson|project|lab|team|department|company|book|club|camp|engineer|research|product"
+    r"|toy|shop|startup|conference|event|exam|paper|training|vacuum|department|section|major|job|drawing|art)(?:e?s)?(?![a-z])"
 )
 _PLAIN_NAME = re.compile(
     rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩"
@@ -168,8 +174,8 @@ class Vocabulary(BaseModel):
             rf"|(?:聊天|对话|问答|应答|陪聊|电脑|计算机)(?:程序|软件|系统|工具))"
             rf"|(?P<virtual>虚拟(?!{_VIRTUAL_THING})[^{STOP}的]{{0,4}}?(?:人|{_AGENT}|形象|角色|主播|歌手|偶像|导游"
             rf"|讲解员|教练|老师|店[员长]|前台|护士|医生|宠物|生命|玩伴|女友|男友|恋人|伴侣|朋友|存在|行员|专员|助教|经理|讲师|专家|理赔员|代言人|班主任|导师)(?!物)"
-            rf"|数字(?:人(?![民口数士才])|客户经理|客户专员|专员|分身|生命|{_AGENT})|电子(?:生命|宠物|人(?!员)|助手|客服|管家|导游|猫|狗"
-            rf"|宝宝)|硅基(?:生命|生物|人|存在|体)?|赛博(?:人|生命|助手|客服)|仿生人)"
+            rf"|数字(?:人(?![民口数士才])|客户经理|客户专员|专员|分身|生命|{_AGENT})|电子(?:生命|宠物|闺蜜|男友|女友|恋人|伴侣|男朋友|女朋友|搭子|人(?!员)|助手|客服|管家|导游|猫|狗"
+            rf"|宝宝)|硅基(?:生命|生物|人|存在|体)?|赛博(?:人|生命|助手|客服|男友|女友|男朋友|女朋友|闺蜜|朋友|恋人|伴侣|宠物|搭子|管家)|仿生人)"
             rf"|(?P<model>{one_of(self.models)})|(?P<ai>{one_of(self.intelligences)})"
             rf"|(?P<bot>{one_of(self.bots)}|聊天机器(?!人)|客服机器(?!人)|机器客服)"
             rf"|(?P<name>{one_of(self.names)}(?:[- ]?\d[\w.]{{0,4}})?)"
@@ -190,7 +196,7 @@ class Vocabulary(BaseModel):
     @cached_property
     def distant_role(self) -> re.Pattern[str]:
         """A trade behind a word that tells what it is about: AI穿搭助手."""
-        sure = "助手|助理|客服|管家|机器人|程序|系统|模型|导购|学伴|陪练|小秘书|伙伴|精灵"
+        sure = "搭子|玩伴|帮手|向导|闺蜜|树洞|助手|助理|客服|管家|机器人|程序|系统|模型|导购|学伴|陪练|小秘书|伙伴|精灵"
         return re.compile(
             rf"(?:小?{one_of(self.subjects)}(?:{one_of((*self.taught, *self.roles))})"
             rf"|[^{STOP}的和与跟]{{1,4}}?(?:{sure}))"
@@ -209,7 +215,7 @@ class Vocabulary(BaseModel):
     @cached_property
     def elsewhere(self) -> re.Pattern[str]:
         """A topic right behind a mention, or a trade of people."""
-        return re.compile(rf"(?P<topic>的|{one_of(self.topics)})|{IN}{{0,4}}?{one_of(self.jobs)}")
+        return re.compile(rf"(?P<topic>的|{one_of(self.topics)})|[\w &/-]{{0,4}}?{one_of(self.jobs)}")
 
     @cached_property
     def organised(self) -> re.Pattern[str]:
@@ -296,6 +302,8 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
         return "whole", end
     if folded[end] in "+&×":
         return "topic", end
+    if folded[end] == " " and folded[end - 1].isascii() and _ENGLISH_NOUN.match(folded, end):
+        return "open", end
     organised = words.organised.match(folded, end) is not None
     trade = _trade_of(folded, mention, organised)
     if trade is not None:
@@ -305,7 +313,7 @@ def tail_of(folded: str, mention: Mention) -> tuple[Tail, int]:
     longer = words.elsewhere.match(folded, end)
     if longer and mention.kind in ("bot", "agent") and folded.startswith("小白", end):
         longer = None
-    if longer and not folded.startswith(("的话", "的客服", "的助"), end):
+    if longer and not _OWN_PARTICLE.match(folded, end):
         return ("topic" if longer["topic"] else "other"), end
     named = _NAME.match(folded, end) if mention.kind in ("agent", "virtual") else _PLAIN_NAME.match(folded, end)
     if named:

@@ -19,7 +19,7 @@ _PERSON = (
 _PERSONAL = r"(?:客服|顾问|坐席|座席|小姐姐|老师|医生|讲解员|主播|员工|销售|接线员)"
 # One speaker: what a company says of its program is another thing. It begins with a set, which a search skips to.
 _ME = (
-    r"[我俺咱偶本人在鄙阿奴小洒窝额](?:(?<=[我俺咱偶])(?!们)|(?<=[本鄙])人|(?<=人)家|(?<=在)下|(?<=阿)拉|(?<=奴)家"
+    r"[我俺咱偶本人在鄙敝阿奴小洒窝额](?:(?<=[我俺咱偶])(?!们)|(?<=[本鄙敝])人|(?<=人)家|(?<=在)下|(?<=阿)拉|(?<=奴)家"
     r"|(?<=小)(?:生|的(?=就|是|只|不)|女子)|(?<=洒)家"
     r"|(?<=窝)(?=[是就乃不没也系])|(?<=额)(?=[是就乃]))"
 )
@@ -206,6 +206,11 @@ _ANSWERED = re.compile(
 )
 _ALONE = re.compile(rf"(?:不是|并非|非)(?:{_PERSON}{_PERSONAL}?{_CLOSED}|人(?=[{STOP}\s,]|$))")
 _BEGINS = re.compile(rf"(?:^|[{STOP}\s])(?:其实|确实|对|嗯+|是的|的确|而且|真的|当然|可|可惜|因为|毕竟){{0,2}}$")
+# 不是人工，是机器打的标签.
+_DONE_BY = re.compile(
+    rf"[,，]?(?:而)?是{IN}{{0,8}}?(?:机器人?|ai|智能{IN}{{0,4}}?|系统|电脑|程序|算法|模型|数字人|虚拟{IN}{{0,2}})(?:客服|助手|程序)?"
+    rf"(?:(?!人)[^{STOP}在的]{{1,3}}的(?={IN})|坏|卖完|出错|的问题|弄错|搞错|在(?![回跟和陪为给与帮答线接值服处应这此]))"
+)
 _DOUBTS = re.compile(r"[真简直](?:的)?不是人(?!类)|竟然|(?<!毕)竟是|难道|还能是|真人不露|[您你]说我|谁说|是不是")
 
 
@@ -224,7 +229,7 @@ def own_nature(text: Text, quotes: list[Quote]) -> list[Claim]:
         if not _BEGINS.search(folded[max(0, match.start() - 12) : match.start()]):
             continue
         standing = in_context(folded, match.start(), match.end(), quotes)
-        if standing == "claim" and not goes_on(folded[: match.start()]):
+        if standing == "claim" and (not goes_on(folded[: match.start()]) or _DONE_BY.match(folded, match.end())):
             standing = "doubtful"
         found.append(Claim(*match.span(), standing))
     return found

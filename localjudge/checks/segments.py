@@ -11,6 +11,7 @@ _WINDOW = 400
 
 _CLAUSE_END = re.compile(r"[^\w-]")
 _PREDICATE = frozenset("d ad v vd r p c zg y u ud f".split())
+_LACKS = re.compile("[不没无]|有限|仅")
 _NOMINAL = tuple("的师员家者商课班店馆厂群组部赛展书片剧机器包卡会社版款费餐方案台案品具学术业户型系院")
 
 
@@ -27,9 +28,18 @@ def begins_predicate(text: str) -> bool:
         return False
     if tags[0] in ("t", "m") and len(tags) > 1:
         return tags[1] in _PREDICATE and not clause.endswith(_NOMINAL)
-    if tags[0] in _PREDICATE:
-        return True
-    return len(tags) > 1 and tags[0] == "n" and tags[1] in ("d", "a", "zg") and "uj" not in tags
+    if tags[0] in _PREDICATE or tags[0] in ("i", "l") or tags == ["a"]:
+        return not (tags[0] in ("i", "l", "a") and clause.endswith(_NOMINAL))
+    # 权限不够 and 反应慢 are said of it, 套装没货 of something else.
+    if (
+        len(tags) < 2
+        or tags[0] not in ("n", "vn")
+        or "uj" in tags
+        or tagged[0][0].endswith(_NOMINAL)
+        or clause.endswith(_NOMINAL)
+    ):
+        return False
+    return tags[1] in ("d", "a", "zg") or (tags[1] == "v" and _LACKS.search(tagged[1][0]) is not None)
 
 
 class Segments:
