@@ -1,18 +1,20 @@
-"""`read` against other ways to ask one model the same questions: vLLM's own structured decisions (`/v1/systemone`), and
-one HTTP chat completion for each indicator, that answers in one token (`chat`) or with a reason and a score, as graders
-are commonly asked (`chat_answer`), 64 at a time or one after another (`one_by_one`), as a plain script asks; all on a
+"""`read` against other ways to ask one model the same questions: vLLM's own structured decisions (`/v1/systemone`; as
+`systemone_pack` with the pack and its examples in their instructions, and short questions); and one HTTP chat
+completion for each indicator, that answers in one token (`chat`) or with a reason and a score, as graders are
+commonly asked (`chat_answer`), 64 at a time or one after another (`one_by_one`), as a plain script asks; all on a
 `vllm serve` on this machine.
 
     python scripts/bench_peers.py [--model FOLDER] [--records N] [--rounds N]
 
 Needs a Qwen3, the only text family that `/v1/systemone` takes. Without --model, one with the shape of Qwen3-0.6B and
-random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the same
-record text and the same criterion texts, 8 records at a time or 64 completions at a time. Each words its prompt in its
-own way, so the token counts differ, and are shown. Random weights end no answer: one with a reason stops at 26 tokens,
-what `explain` was measured to take on average. `read` shows the pack's examples, which `/v1/systemone` has no place
-for; `read_bare` is `read` without them: the same words to judge by as the peers. Both ask each indicator once
-(`orders` 1), as the peers do, and run in this process while no server is up; every side has the machine to itself and
-starts with an empty prefix cache. The last line is JSON; the ratios are records per second over the peer's.
+random weights is made: right for speed, meaningless for verdicts. The peers get what their users would send: the
+same record text and the same criterion texts, 8 records at a time or 64 completions at a time. Each words its prompt
+in its own way, so the token counts differ, and are shown. Random weights end no answer: one with a reason stops at
+26 tokens, what `explain` was measured to take on average. `read` shows the pack's examples, and `systemone_pack` the
+same text; `read_bare` is `read` without them: the same words to judge by as the other peers. Both ask each indicator
+once (`orders` 1), as the peers do, and run in this process while no server is up; every side has the machine to
+itself and starts with an empty prefix cache. The last line is JSON; the ratios are records per second over the
+peer's.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from localjudge.verdicts import Usage
 RUBRICS = builtin_rubrics()
 PROMPTS = Prompts()
 PORT = 8471
-PEERS = ("systemone", "chat", "chat_answer", "one_by_one")
+PEERS = ("systemone", "systemone_pack", "chat", "chat_answer", "one_by_one")
 OWN = ("read", "read_bare")
 ANSWER_TOKENS = 26
 OPTIONS = {"max_num_seqs": 64, "max_model_len": 8192, "kv_cache_memory_bytes": 2 << 30}
@@ -153,25 +155,40 @@ async def _gated(gate: asyncio.Semaphore, call: Callable[[], Awaitable[int]]) ->
 def _decide(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:
     """One call for the whole record."""
     questions = {
-        indicator.id: {
-            "type": "choice",
-            "instructions": indicator.criterion,
-            "criteria": {
-                "符合": indicator.pass_when,
-                "违反": indicator.fail_when,
-                "无关": indicator.not_applicable_when or "不适用",
-            },
-        }
+        indicator.id: _choice(
+            indicator.criterion,
+            indicator.pass_when,
+            indicator.fail_when,
+            indicator.not_applicable_when or "不适用",
+        )
         for indicator in RUBRICS[record.task_type].indicators
     }
+    return [_decision(http, record, _system(record), questions)]
 
+
+def _decide_by_pack(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:
+    """The same behind what stands before the record in a read, so that the questions need not repeat it."""
+    rubric = RUBRICS[record.task_type]
+    (pack,) = PROMPTS.packs(rubric, 1)
+    questions = {one.id: _choice(one.criterion, "合格", "不合格", "不适用") for one in rubric.indicators}
+    return [_decision(http, record, pack.parts[0].text, questions)]
+
+
+def _choice(criterion: str, met: str, not_met: str, not_applicable: str) -> dict[str, Any]:
+    criteria = {"符合": met, "违反": not_met, "无关": not_applicable}
+    return {"type": "choice", "instructions": criterion, "criteria": criteria}
+
+
+def _decision(
+    http: httpx.AsyncClient, record: Record, instructions: str, questions: dict[str, Any]
+) -> Callable[[], Awaitable[int]]:
     async def call() -> int:
-        body = {"instructions": _system(record), "state": _state(record), "questions": questions}
+        body = {"instructions": instructions, "state": _state(record), "questions": questions}
         response = await http.post("/v1/systemone", json=body)
         response.raise_for_status()
         return int(response.json()["usage"]["input_tokens"])
 
-    return [call]
+    return call
 
 
 def _word(http: httpx.AsyncClient, record: Record) -> list[Callable[[], Awaitable[int]]]:
@@ -250,6 +267,7 @@ def _server(model: str, folder: Path) -> Iterator[Client]:
 
 ASKS: tuple[tuple[str, Ask, int], ...] = (
     ("systemone", _decide, 8),
+    ("systemone_pack", _decide_by_pack, 8),
     ("chat", _word, 64),
     ("chat_answer", _answer, 64),
     ("one_by_one", _answer, 1),
