@@ -30,7 +30,7 @@ _OBJECT_VERB = re.compile(
 _COMPOUND = re.compile(
     "问答|带货|教学|读书|阅读|学习|教育|推荐|推送|写作|管家|管理|自研|叫号|推理|陪聊|陪伴|陪练|查询|查号|租赁|看护"
     "|看家|养生|爱心|和谐|试用|指引|指导|说话|来[电客访宾]|问[诊政]|讲解|看[诊房店]|不动产|去哪儿|从业|先锋|懂车|拼多多|拼车|爱奇艺|无[锡障线人]"
-    "|非遗|教[务师]|跟团|推拿|养老|修车|学校|学[生院位]|选[课房]|租[房车]|借[书阅]|送[水餐]|面试|考试|试听|购买|对[账公]|带看|玩具|外卖"
+    "|非遗|教[务师]|跟团|推拿|养老|修车|学校|学[生院位]|选[课房]|租[房车]|借[书阅]|送[水餐]|面试|考试|试听|购买|对[账公]|玩具|外卖"
     "|指[南挥]|讲座|问卷|看房|学而思|没收|写字楼|被[子褥]|把关|让利|买菜|说明|搞笑|怕冷|与|和平|比价|查[号分询]"
 )
 _WISHED_SELF = re.compile(rf"{SELF}(?:真|如果|要|若|假如|倘若|万一|但凡){{1,2}}(?:真|就|也)?是(?:{MEASURE})?$")
@@ -230,6 +230,10 @@ _USED = re.compile("(?<![通专家商万常实有试选适信])用(?!户)[^的]{
 _MADE_WITH = re.compile(rf"{IN}{{0,6}}?(?:做|开发|搭|驱动|训练|写|造|生成|支持)(?:出来|起来|建|成)?的")
 
 
+# 我是无情的带看机器 is a figure of speech; 我是没有感情的机器 and 无情的聊天机器 are none.
+_FIGURE = re.compile("(?:无情|冷血|冷酷|[没莫][有得]?感情)的(?P<trade>[^的]+)$")
+
+
 def _qualifies(attribute: str, place: Place) -> bool:
     """Whether what stands between 我是 and the mention only describes it."""
     kind = place.mention.kind
@@ -240,6 +244,9 @@ def _qualifies(attribute: str, place: Place) -> bool:
         rest = vocabulary().product.sub("", rest)
     if kind == "word":
         return not rest
+    figure = _FIGURE.search(attribute)
+    if figure and not _MACHINE_LIKE.search(figure["trade"]):
+        return False
     if kind in ("thing", "code"):
         if not rest:
             return bool(attribute) or kind == "code" or place.noun in _MINDLESS
