@@ -202,7 +202,7 @@ def grade_exam(pairs: Sequence[Pair], verdicts: Iterable[Verdict], *, seed: int 
             pair_id: (both.passing.rank, both.failing.rank) if both else (None, None)
             for pair_id, both in graded.items()
         },
-        halo=_halo(pairs, grades, seed),
+        halo=_halo(pairs, graded, grades, seed),
     )
 
 
@@ -288,10 +288,12 @@ class _Beside(NamedTuple):
     others: list[_Graded]
 
 
-def _halo(pairs: Sequence[Pair], grades: Mapping[str, Mapping[str, Grade]], seed: int) -> Halo | None:
+def _halo(
+    pairs: Sequence[Pair], graded: Mapping[str, _Graded | None], grades: Mapping[str, Mapping[str, Grade]], seed: int
+) -> Halo | None:
     entries = []
     for pair in pairs:
-        own = _graded(pair, pair.indicator, grades)
+        own = graded[pair.pair_id]
         ids = [each for each in grades[f"{pair.pair_id}:pass"] if each != pair.indicator]
         others = [both for each in ids if (both := _graded(pair, each, grades)) is not None]
         if own is not None and others:

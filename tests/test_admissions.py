@@ -19,11 +19,16 @@ from localjudge.checks.text import text_of
 from localjudge.records import parse_record
 
 DATA = Path(__file__).parent / "data"
-ENTRIES = [json.loads(line) for line in (DATA / "admissions_halved.jsonl").read_text(encoding="utf-8").splitlines()]
 
-THREE = [json.loads(line) for line in (DATA / "admissions_three.jsonl").read_text(encoding="utf-8").splitlines()]
-FOUR = [json.loads(line) for line in (DATA / "admissions_four.jsonl").read_text(encoding="utf-8").splitlines()]
-FIVE = [json.loads(line) for line in (DATA / "admissions_five.jsonl").read_text(encoding="utf-8").splitlines()]
+
+def labelled(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+ENTRIES = labelled("admissions_halved")
+THREE = labelled("admissions_three")
+FOUR = labelled("admissions_four")
+FIVE = labelled("admissions_five")
 
 
 def score(message: str) -> int | None:
@@ -86,11 +91,7 @@ def test_the_halves_are_drawn_by_the_hash_of_the_id() -> None:
         if entry["half"] != "own":
             digest = hashlib.sha256(entry["id"].removeprefix("halved-").encode()).hexdigest()
             assert entry["half"] == ("b" if int(digest, 16) % 2 else "a")
-    others: list[dict[str, Any]] = [
-        json.loads(line)
-        for name in ("checks", "admissions", "unseen")
-        for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    others = [entry for name in ("checks", "admissions", "unseen") for entry in labelled(name)]
     assert not {entry["message"] for entry in ENTRIES} & {entry["message"] for entry in others}
 
 

@@ -46,7 +46,7 @@ def bindings() -> dict[str, re.Pattern[str]]:
         # 我为智能机器人: a clause of its own, for 我为机器人 may go on to what one does for it.
         "formal": re.compile(
             rf"^(?:{IN}{{0,6}}[,，])?(?:因|因为|由于|鉴于)?(?P<self>我|本人|在下|[鄙敝]人|吾|[本此](?:[坐座]?席位?|线路|窗口|账?号码?"
-            rf"|账号|热线|专线|通道|服务|工号|终端)(?:人员)?)"
+            rf"|热线|专线|通道|服务|工号|终端)(?:人员)?)"
             rf"(?:现|实|系|均)?为(?P<attribute>{measured}[^{STOP}了着过您你]{{0,10}})$"
         ),
         "this": re.compile(

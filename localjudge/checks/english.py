@@ -27,7 +27,7 @@ _TWO_WORDS = re.compile("[a-z][' -][a-z]")
 # No message without one of these says any of it.
 _MAY = re.compile(
     r"(?<![a-z])(?:i|i'm|im|my|you|you're|you've|this|as|being|it's|no|here|your|just|only|we|like|there's|there|speaking|me"
-    r"|merely|yes|yep|nobody|being|powered|driven|not|is|am|from)(?![a-z])"
+    r"|merely|yes|yep|nobody|powered|driven|not|is|am|from)(?![a-z])"
 )
 _LED = re.compile(
     r"\b(?:if|wish|as if|like|think|thinks|thought|say|says|said|saying|believe|believed|told|swear|pretend|suppose"

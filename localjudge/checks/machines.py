@@ -65,7 +65,7 @@ _OWN_PARTICLE = re.compile(rf"的(?:话|客服|助|{PARTICLE}(?=[^\w]|$|{PARTICL
 # AI course names a course.
 _ENGLISH_NOUN = re.compile(
     r" (?:[a-z]+ )?(?:course|class|lesson|project|lab|team|department|company|book|club|camp|engineer|research|product"
-    r"|toy|shop|startup|conference|event|exam|paper|training|vacuum|department|section|major|job|drawing|art)(?:e?s)?(?![a-z])"
+    r"|toy|shop|startup|conference|event|exam|paper|training|vacuum|section|major|job|drawing|art)(?:e?s)?(?![a-z])"
 )
 _PLAIN_NAME = re.compile(
     rf"(?:(?P<twice>(?![等多少天慢看好刚])[^\W\d])(?P=twice)|[小阿](?!程序|区|时|组|白|学|伙子|孩"
