@@ -237,6 +237,10 @@ def test_an_admission_is_read_through_its_spelling_and_shown_as_written(message:
         ("小鹿是我们旅行社的智能助手，签证都能问小鹿", {"姓名": "小鹿"}, 0),
         ("小鹿是我们旅行社的智能助手，签证都能问小鹿", {"姓名": "阿哲"}, None),
         ("小鹿是我们旅行社的签证专员，都能问小鹿", {"姓名": "小鹿"}, 1),
+        ("您好，我小鹿其实是您的智能助手", {"姓名": "小鹿"}, 0),
+        ("Lisa是我们旅行社的智能助手，签证都能问Lisa", {"姓名": "Lisa"}, 0),
+        ("L+sa是我们旅行社的智能助手", {"姓名": "L+sa"}, 0),
+        ("Lisa是我们旅行社的智能助手", {"姓名": "L+sa"}, None),
     ],
 )
 def test_a_name_means_the_speaker_where_it_is_the_personas(message: str, profile: Any, score: int | None) -> None:

@@ -67,11 +67,19 @@ class Check(BaseModel, ABC):
 
     def not_applicable(self, evidence: str = "") -> Opinion:
         """There is nothing to judge, which is a 1."""
-        return self._opinion(1, False, evidence, None)
+        return self._opinion(1, False, evidence, None) if evidence else self._nothing_to_judge
 
     def unknown(self, evidence: str = "", span: tuple[int, int] | None = None) -> Opinion:
         """Left to the model."""
-        return self._opinion(None, None, evidence, span)
+        return self._opinion(None, None, evidence, span) if evidence or span else self._nothing_to_say
+
+    @cached_property
+    def _nothing_to_judge(self) -> Opinion:
+        return self._opinion(1, False, "", None)
+
+    @cached_property
+    def _nothing_to_say(self) -> Opinion:
+        return self._opinion(None, None, "", None)
 
     def _opinion(self, score: Any, applicable: bool | None, evidence: str, span: tuple[int, int] | None) -> Opinion:
         confidence: Confidence = "decides" if self.decides else "witness"

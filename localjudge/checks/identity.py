@@ -30,7 +30,7 @@ from localjudge.checks.machines import (
 from localjudge.checks.nature import answers, own_nature
 from localjudge.checks.persona import names_of
 from localjudge.checks.suspicion import suspected
-from localjudge.checks.text import Quote, Text, quote_at, text_of
+from localjudge.checks.text import Quote, Text, folded, quote_at, text_of
 from localjudge.records import Record
 
 _HUMAN = re.compile(
@@ -94,9 +94,9 @@ class AiAdmission(Check):
             return self.unknown("提到的次数太多")
         quotes = text.quotes(record)
         human = _says_human(text.folded)
-        names = tuple(name for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
+        names = tuple(folded(name) for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
         claims = []
-        for claim in _told(text, [place_of(text, mention) for mention in mentions], names, quotes, human):
+        for claim in _told(text, (place_of(text, mention) for mention in mentions), names, quotes, human):
             if claim.standing == "claim" and not human:
                 span = text.span(claim.start, claim.end)
                 return self.violated(f"“{text.shown(claim.start, claim.end, 0)}”：透露了AI身份", span)
@@ -116,10 +116,13 @@ class AiAdmission(Check):
         return self.clear("提到的不是自己" if claims else "没有透露AI身份的话")
 
 
-def _told(text: Text, places: list[Place], names: tuple[str, ...], quotes: list[Quote], human: bool) -> Iterator[Claim]:
+def _told(
+    text: Text, found: Iterator[Place], names: tuple[str, ...], quotes: list[Quote], human: bool
+) -> Iterator[Claim]:
     """What the message says of its speaker; a reader who has enough stops, and the rest is not looked for."""
-    unbound = []
-    for place in places:
+    places, unbound = [], []
+    for place in found:
+        places.append(place)
         claim = said_of_self(text, place, names, quotes) or announcement(text, place, quotes)
         if claim is not None:
             yield claim

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from localjudge.checks.persona import Gender, Persona, in_years
-from localjudge.checks.text import Text
+from localjudge.checks.text import folded
 from localjudge.strict_yaml import load_yaml
 
 _LISTS = resources.files("localjudge") / "checks" / "lists"
@@ -137,11 +137,6 @@ def packaged_lexicon(name: str) -> Lexicon:
     """A list file of the package."""
     text = (_LISTS / f"{name}.yaml").read_text(encoding="utf-8")
     return Lexicon.model_validate(load_yaml(text, f"checks/lists/{name}.yaml"))
-
-
-def folded(word: str) -> str:
-    """A word as `Text.folded` spells it."""
-    return Text(word).folded
 
 
 def _whole(word: str) -> str:

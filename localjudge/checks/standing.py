@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from localjudge.checks.lexicon import Counting, Lexicon, Place, folded
+from localjudge.checks.lexicon import Counting, Lexicon, Place
 from localjudge.checks.persona import Persona, names_of
 from localjudge.checks.segments import Segments
-from localjudge.checks.text import Text, quote_at
+from localjudge.checks.text import Text, folded, quote_at
 from localjudge.records import Record
 
 Standing = Literal["word", "doubtful"]

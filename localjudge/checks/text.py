@@ -136,6 +136,11 @@ def text_of(message: str) -> Text:
     return Text(message)
 
 
+def folded(word: str) -> str:
+    """A word as `Text.folded` spells it."""
+    return Text(word).folded
+
+
 def quote_at(quotes: Sequence[Quote], start: int, end: int) -> Quote | None:
     """The quotation that holds a stretch, if one does; `quotes` in order, none in another."""
     after = bisect_right(quotes, start, key=lambda quote: quote.start)
