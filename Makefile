@@ -36,6 +36,7 @@ bench: setup ## Measure overhead, strategies, peers, tokens and the host's own s
 	$(PY) scripts/bench_strategies.py
 	$(PY) scripts/bench_peers.py
 	$(PY) scripts/bench_scale.py
+	$(PY) scripts/bench_engine_host.py
 
 lock: setup ## Write requirements/cpu.lock anew from pyproject.toml
 	.venv/bin/uv pip compile -q pyproject.toml --extra cpu --extra server --extra parquet --extra dev \

@@ -127,8 +127,8 @@ def print_figures(**figures: Any) -> None:
 
 
 def machine_pace() -> float:
-    """Million steps a second of a fixed loop in plain Python, best of five. A shared machine is twice as fast in one hour
-    as in the next: rates of two runs can be held against each other by it, and no closer."""
+    """Million steps a second of a fixed loop in plain Python, best of five. A shared machine is twice as fast in one
+    hour as in the next: rates of two runs can be held against each other by it, and no closer."""
     best = math.inf
     for _ in range(5):
         clock, total = time.perf_counter(), 0

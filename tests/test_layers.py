@@ -88,11 +88,12 @@ CHECKS = {
 ENGINES = {
     "engines.base": "",
     "engines.encode": "engines.base errors",
+    "engines.block_hashes": "",
     "engines.constraint": "errors",
     "engines.driver": "engines.base engines.encode errors",
     "engines.fake": "engines.base",
     "engines.instant": "engines.base engines.driver engines.encode engines.fake",
-    "engines.vllm_offline": "engines.base engines.constraint engines.driver errors",
+    "engines.vllm_offline": "engines.base engines.block_hashes engines.constraint engines.driver errors",
     "engines.vllm_server": "engines.base engines.constraint engines.driver engines.encode errors",
     "engines.hf": "engines.base engines.constraint engines.driver errors",
     "engines": "engines.base engines.driver engines.encode engines.fake engines.hf engines.instant "
