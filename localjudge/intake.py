@@ -92,6 +92,14 @@ def check_input(request: RunRequest) -> CheckedInput:
     return CheckedInput(good, tuple(refused), input_digest(request.inputs), share)
 
 
+def check_unchanged(request: RunRequest, checked: CheckedInput, hint: str) -> None:
+    """Raises InputError, with the hint, when the input is no longer the one that `check_input` read: it is read a second
+    time for the judging, minutes later."""
+    if input_digest(request.inputs) != checked.digest:
+        names = ", ".join(request.labels.get(path, path.name) for path in request.inputs)
+        raise InputError(f"{names} changed since it was checked.", hint=hint)
+
+
 def prepare(request: RunRequest) -> tuple[CheckedInput, Plan]:
     """Checks folder, input and options against each other. Raises InputError, ResumeError or UsageError."""
     held = RunStore.check_folder(request.out)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 
 from localjudge.errors import ResumeError
-from localjudge.intake import RunRequest, prepare, records_of
+from localjudge.intake import RunRequest, check_unchanged, prepare, records_of
 from localjudge.marking import summed
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric
-from localjudge.run import RunResult, open_judge
+from localjudge.run import PUT_BACK, RunResult, open_judge
 from localjudge.stop import Stop
 from localjudge.store import RunStore
 from localjudge.stored import Stored
@@ -36,6 +36,7 @@ def retry(request: RunRequest, on_progress: Callable[[Progress], None] = lambda 
                 closing(open_judge(request)) as judge,
                 closing(RunStore.create(request.out, plan, request.shard)) as store,
             ):
+                check_unchanged(request, checked, PUT_BACK)
                 records = (record for record in records_of(request) if record.id in wanted)
                 work = Work(store, stop, on_progress, total=checked.good, share=len(wanted), before=0, notes=False)
                 work.do(_gains(judge.judge(stop.feed(records), only=wanted), stored, request.rubrics))

@@ -17,12 +17,12 @@ from command_line import ROOT, call, line
 from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine, made_up
-from localjudge.errors import StoppedError, UsageError
+from localjudge.errors import EngineError, InputError, StoppedError, UsageError
 from localjudge.intake import RunRequest
 from localjudge.records import TaskType
 from localjudge.retry import retry
 from localjudge.rubric import Rubric, load_rubric
-from localjudge.run import execute
+from localjudge.run import LocalExecutor, execute
 from localjudge.shards import Shard
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
@@ -185,6 +185,66 @@ def test_a_run_killed_before_its_last_step_is_sealed_without_an_engine(records: 
     result = execute(request(records, out), met.append)
     assert (met, result.judged, RunStore.open(out).complete) == ([], 0, True)
     assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["records"] == COUNT
+
+
+# An input that does not hold still
+
+
+def late(action: Any) -> Any:
+    """Opens the engine once something was done: a model loads for minutes."""
+
+    def opened(*asked: Any) -> LocalExecutor:
+        action()
+        return LocalExecutor(*asked)
+
+    return opened
+
+
+def test_an_input_that_changes_while_the_model_loads_is_refused_and_nothing_is_judged(
+    records: Path, tmp_path: Path, whole: list[str]
+) -> None:
+    out, before = tmp_path / "out", records.read_bytes()
+    with pytest.raises(InputError, match=r"in\.jsonl changed since it was checked") as caught:
+        execute(request(records, out), open_executor=late(lambda: records.write_bytes(line("r00") + line("other"))))
+    assert "Put it back as it was" in caught.value.hint
+    assert not out.exists()
+    records.write_bytes(before)
+    execute(request(records, out))
+    assert texts(out) == whole
+
+
+@pytest.mark.parametrize("change", [lambda before: before + line("late"), lambda before: before.replace(b"r8", b"x8")])
+def test_a_run_whose_input_changes_while_it_is_judged_is_never_called_finished(
+    records: Path, tmp_path: Path, whole: list[str], change: Any
+) -> None:
+    out = tmp_path / "out"
+    changing = Interrupt(1, lambda: records.write_bytes(change(records.read_bytes())))
+    with pytest.raises(InputError, match="changed since it was checked"):
+        execute(request(records, out), changing)
+    assert not RunStore.open(out).complete
+    assert not (out / "seal.json").exists()
+
+
+def test_what_is_added_to_an_input_while_it_is_judged_is_not_judged(tmp_path: Path) -> None:
+    path, out = tmp_path / "growing.jsonl", tmp_path / "out"
+    path.write_bytes(b"".join(line(f"r{number}", message="长" * 2000) for number in range(COUNT)))
+    growing = Interrupt(1, lambda: path.open("ab").write(line("late")))
+    with pytest.raises(InputError):
+        execute(request(path, out), growing)
+    assert len(growing.stored) == COUNT
+    assert "late" not in RunStore.open(out).stored()
+
+
+def test_an_engine_that_leaves_records_without_a_verdict_finishes_no_run(
+    records: Path, tmp_path: Path, whole: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as idle, pytest.raises(EngineError, match=f"{COUNT} of {COUNT} records have no verdict"):
+        idle.setattr(EngineChoice, "open", lambda *_: FakeEngine(capacity=0))
+        execute(request(records, out))
+    assert not RunStore.open(out).complete
+    execute(request(records, out))
+    assert texts(out) == whole
 
 
 # Shards
