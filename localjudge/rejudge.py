@@ -160,6 +160,7 @@ def plan_differences(evidence: Evidence, source: Source, means: Means) -> Iterat
     for task in missing:
         yield f"rubrics.{task}", f"{plan.rubrics[task].ref} {plan.rubrics[task].digest[:12]}", "none in these words"
     unknown = {"model.name"} | ({"model.digest"} if means.model is None and plan.engine != "fake" else set())
+    unknown |= set() if plan.tells_task_type else {"default_task_type"}
     for name, there, here in differences(plan.model_dump(mode="json"), again.model_dump(mode="json")):
         if name in unknown or (missing and (name.startswith("rubrics") or name == "schema_digest")):
             continue

@@ -26,7 +26,7 @@ def retry(request: RunRequest, on_progress: Callable[[Progress], None] = lambda 
     with Stop(request.grace, request.time_limit) as stop:
         if not RunStore.check_folder(request.out):
             raise ResumeError(f"{request.out} holds no run.", hint="`localjudge run` begins one.")
-        checked, plan = prepare(request)
+        checked, plan, _ = prepare(request)
         stored = RunStore.open(request.out).stored()
         wanted = {verdict.id: ids for verdict in stored if (ids := unscored_ids(verdict))}
         judged = 0

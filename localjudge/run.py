@@ -122,8 +122,7 @@ def execute(
     EngineError and StoreError.
     """
     with Stop(request.grace, request.time_limit) as stop, rare_collections():
-        checked, plan = prepare(request)
-        stored = RunStore(request.out).stored(request.shard)
+        checked, plan, stored = prepare(request)
         if len(stored) >= checked.share:
             return _seal(request, plan, checked, len(stored))
         return _judge(request, plan, checked, stored, stop, on_progress, open_executor)

@@ -129,10 +129,10 @@ RUNS = {
     "probe": "calibration engine_choice engines.base errors manifest noise prompts reads records rubric strategies "
     "verbalizer weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
-    "intake": "checks engine_choice errors manifest prompts records rubric shards stop store strategies verdicts "
-    "weights",
-    "run": "asked egress engines.base intake isolation labels manifest marking noise probe records recovery segments "
-    "shards stats stop store stored work",
+    "intake": "checks engine_choice errors manifest prompts records rubric shards stop store stored strategies "
+    "verdicts weights",
+    "run": "asked egress engines.base errors intake isolation labels manifest marking noise probe records recovery "
+    "segments shards stats stop store stored work",
     "worker": "errors intake labels manifest offline records recovery run store stored verdicts",
     "ray_executor": "errors intake manifest offline stop stored work worker",
     "retry": "errors intake marking records rubric run stop store stored verdicts work",

@@ -17,7 +17,7 @@ from command_line import ROOT, call, line
 from localjudge.engine_choice import EngineChoice
 from localjudge.engines.base import Completion, Request
 from localjudge.engines.fake import FakeEngine, made_up
-from localjudge.errors import EngineError, InputError, StoppedError, UsageError
+from localjudge.errors import EngineError, InputError, ResumeError, StoppedError, UsageError
 from localjudge.intake import RunRequest
 from localjudge.records import TaskType
 from localjudge.retry import retry
@@ -47,8 +47,8 @@ EXPLAIN = ("--strategy", "explain", "--rules", "off")
 
 def request(records: Path, out: Path, delay: float = 0.0, **fields: Any) -> RunRequest:
     engine = EngineChoice("fake", {"delay": delay})
-    asked = {"settings": Settings(strategy="explain", rules="off")} | fields
-    return RunRequest(inputs=(records,), out=out, rubrics=RUBRICS, model=None, engine=engine, **asked)
+    asked = {"rubrics": RUBRICS, "settings": Settings(strategy="explain", rules="off")} | fields
+    return RunRequest(inputs=(records,), out=out, model=None, engine=engine, **asked)
 
 
 def texts(out: Path) -> list[str]:
@@ -245,6 +245,38 @@ def test_an_engine_that_leaves_records_without_a_verdict_finishes_no_run(
     assert not RunStore.open(out).complete
     execute(request(records, out))
     assert texts(out) == whole
+
+
+# Another task type
+
+BOTH: dict[TaskType, Rubric] = RUBRICS | {"reply": load_rubric("reply").select(("1.1",))}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_run_does_not_go_on_under_another_task_type(tmp_path: Path, named: bool) -> None:
+    path, out = tmp_path / "in.jsonl", tmp_path / "out"
+    path.write_bytes(
+        b"".join(line(f"r{number}" if named else None, task=..., message=f"第{number}条") for number in range(COUNT))
+    )
+    stopper = Interrupt(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StoppedError):
+        execute(request(path, out, delay=0.01, grace=0, rubrics=BOTH, default_task_type="reply"), stopper)
+    with pytest.raises(ResumeError, match="default_task_type: reply there, push here"):
+        execute(request(path, out, rubrics=BOTH, default_task_type="push"))
+    assert execute(request(path, out, rubrics=BOTH, default_task_type="reply")).judged < COUNT
+    assert {verdict.task_type for verdict in RunStore.open(out).verdicts()} == {"reply"}
+
+
+def test_a_run_from_before_goes_on_and_is_refused_only_where_its_records_are_others(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.jsonl", tmp_path / "out"
+    path.write_bytes(line(None, task=...) + line("r2"))
+    execute(request(path, out, rubrics=BOTH, default_task_type="reply"))
+    plan = json.loads((out / "plan.json").read_bytes())
+    del plan["default_task_type"]
+    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    assert execute(request(path, out, rubrics=BOTH, default_task_type="reply")).before == 2
+    with pytest.raises(ResumeError, match="holds verdicts on records that are not in the input"):
+        execute(request(path, out, rubrics=BOTH, default_task_type="push"))
 
 
 # Shards

@@ -21,6 +21,7 @@ from localjudge.engine_choice import EngineChoice
 from localjudge.errors import StoreError
 from localjudge.findings import LEVELS, Level
 from localjudge.intake import RunRequest
+from localjudge.manifest import digest_of
 from localjudge.recount import Source
 from localjudge.rejudge import Means
 from localjudge.rubric import load_rubric
@@ -338,6 +339,12 @@ TAMPERINGS = [
         "another template in plan and manifests", plan_and_manifests("prompt_digest", OTHER), "integrity", "replay"
     ),
     Tampering("another seed in plan and manifests", plan_and_manifests("seed", 7), "integrity", SIGNED),
+    Tampering(
+        "another task type in plan and manifests",
+        plan_and_manifests("default_task_type", "reply"),
+        "integrity",
+        "replay",
+    ),
     Tampering("a message of the input edited", message_edited, "completeness", "completeness"),
     Tampering("a record added to the input", record_added, "completeness", "completeness"),
 ]
@@ -511,6 +518,32 @@ def test_a_plan_that_asks_for_what_nobody_knows_is_misshapen(run: Run, name: str
     found = run.verify("environment")
     assert (found.failed, found.levels[0].count) == (("shape",), 1)
     assert found.levels[0].faults[0].startswith(f"plan.json: {name} is {value}; known are ")
+
+
+def test_a_plan_from_before_it_told_the_task_type_still_verifies(run: Run) -> None:
+    told = RunStore.open(run.folder).plan().digest
+    run.edit("plan.json", lambda plan: plan.pop("default_task_type"))
+    plan = json.loads((run.folder / "plan.json").read_bytes())
+    assert RunStore.open(run.folder).plan().digest == digest_of(plan) != told
+    for path in run.folder.glob("manifest*.json"):
+        run.edit(path.name, lambda manifest: manifest.update(plan_digest=digest_of(plan)))
+    run.seal_again()
+    found = run.verify(strict=True)
+    assert (found.failed, found.levels[4].notes) == ((), [])
+
+
+def test_a_run_is_verified_and_judged_again_under_its_own_task_type(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(line(None, task=...))
+    run = ("run", tmp_path / "in.jsonl", "--engine", "fake", "--task-type", "push", "--out", tmp_path / "run")
+    assert call(*run).exit_code == 0
+    (tmp_path / "run" / "command.json").unlink()
+    asked = ("verify", tmp_path / "run", "--input", tmp_path / "in.jsonl", "--level", "replay")
+    assert call(*asked).exit_code == 0
+    other = call(*asked, "--task-type", "reply")
+    assert (other.exit_code, "default_task_type is push, here reply: not the same question" in other.stdout) == (
+        4,
+        True,
+    )
 
 
 def test_a_figure_that_is_no_number_is_a_fault(run: Run) -> None:
