@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 
-from localjudge.errors import ResumeError
+from localjudge.errors import LocalJudgeError, ResumeError
 from localjudge.intake import RunRequest, check_unchanged, prepare, records_of
 from localjudge.marking import summed
 from localjudge.records import TaskType
 from localjudge.rubric import Rubric
 from localjudge.run import PUT_BACK, RunResult, open_judge
+from localjudge.stats import Summary
 from localjudge.stop import Stop
 from localjudge.store import RunStore
 from localjudge.stored import Stored
@@ -20,6 +22,7 @@ from localjudge.work import Progress, Work
 
 def retry(request: RunRequest, on_progress: Callable[[Progress], None] = lambda _: None) -> RunResult:
     """Judges again what has no score in the run at `request.out`. `judged` of the result counts records that gained.
+    One that is stopped, or whose engine dies, has summed up and sealed what it gained.
 
     Raises what `execute` raises, and ResumeError where there is no run.
     """
@@ -39,13 +42,22 @@ def retry(request: RunRequest, on_progress: Callable[[Progress], None] = lambda 
                 check_unchanged(request, checked, PUT_BACK)
                 records = (record for record in records_of(request) if record.id in wanted)
                 work = Work(store, stop, on_progress, total=checked.good, share=len(wanted), before=0, notes=False)
-                work.do(_gains(judge.judge(stop.feed(records), only=wanted), stored, request.rubrics))
+                try:
+                    work.do(_gains(judge.judge(stop.feed(records), only=wanted), stored, request.rubrics))
+                except LocalJudgeError:
+                    store.close()
+                    if work.judged:  # what it gained until then counts
+                        _sum_up(request.out)
+                    raise
                 judged = work.judged
-        store = RunStore.open(request.out)
-        summary = summed(store, store.verdicts())
-        if store.complete:
-            store.write_summary(summary)
-    return RunResult(request.out, plan, summary, checked.refused, None, len(stored), judged)
+        return RunResult(request.out, plan, _sum_up(request.out), checked.refused, None, len(stored), judged)
+
+
+def _sum_up(folder: Path) -> Summary:
+    """Counts the run again; the numbers and the seal of a finished one are written anew."""
+    store = RunStore.open(folder)
+    summary = summed(store, store.verdicts())
+    return store.write_summary(summary) if store.complete else summary
 
 
 def unscored_ids(verdict: Verdict) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from localjudge.noise import NoiseBand
 from localjudge.probe import find_band
 from localjudge.records import BadRecord
 from localjudge.recovery import SteadyJudge
+from localjudge.seal import is_outgrown
 from localjudge.segments import Damage
 from localjudge.shards import Shard
 from localjudge.stats import Summary
@@ -186,7 +187,7 @@ def _seal(request: RunRequest, plan: Plan, checked: CheckedInput, before: int) -
             summary = store.finish_shard(manifest, partial(summed, store))
         else:
             summary = summed(store, store.stored()) if store.complete else None
-            if summary and not (request.out / "summary.json").is_file():
+            if summary and (not (request.out / "summary.json").is_file() or is_outgrown(request.out)):
                 store.write_summary(summary)
     return RunResult(request.out, plan, summary, checked.refused, None, before, judged=0)
 

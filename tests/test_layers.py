@@ -132,10 +132,10 @@ RUNS = {
     "intake": "checks engine_choice errors manifest prompts records rubric shards stop store stored strategies "
     "verdicts weights",
     "run": "asked egress engines.base errors intake isolation labels manifest marking noise probe records recovery "
-    "segments shards stats stop store stored work",
+    "seal segments shards stats stop store stored work",
     "worker": "errors intake labels manifest offline records recovery run store stored verdicts",
     "ray_executor": "errors intake manifest offline stop stored work worker",
-    "retry": "errors intake marking records rubric run stop store stored verdicts work",
+    "retry": "errors intake marking records rubric run stats stop store stored verdicts work",
     "findings": "",
     "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
     "strategies verdicts",

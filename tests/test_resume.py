@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from localjudge.shards import Shard
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
 from localjudge.verdicts import Unscored
+from localjudge.verify import verify
 from localjudge.work import Progress
 
 pytestmark = pytest.mark.usefixtures("own_home")
@@ -390,11 +392,46 @@ def test_retry_asks_what_has_no_score_and_nothing_else(records: Path, tmp_path: 
     assert opened == []
 
 
+@pytest.fixture
+def failed(records: Path, tmp_path: Path) -> Path:
+    """A finished run none of whose grades has a score."""
+    with _engines(lambda _: True):
+        execute(request(records, tmp_path / "out"))
+    return tmp_path / "out"
+
+
+def fits(out: Path) -> int:
+    """Scores in the summary of a run; the summary and the seal fit the verdicts."""
+    assert [entry.faults for entry in verify(out, last="numbers").levels] == [[], [], [], []]
+    return int(json.loads((out / "summary.json").read_bytes())["tasks"][0]["scored"])
+
+
+def test_a_retry_that_ends_early_leaves_a_summary_and_a_seal_that_fit(records: Path, failed: Path) -> None:
+    with pytest.raises(StoppedError):
+        stopper = Interrupt(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        retry(request(records, failed, delay=0.001), stopper)
+    stopped = fits(failed)
+    assert 0 < stopped < 2 * COUNT
+    with _engines(lambda _: False, dies_after=20), pytest.raises(EngineError):
+        retry(request(records, failed))
+    assert stopped < fits(failed) < 2 * COUNT
+
+
+def test_what_a_killed_retry_left_behind_is_summed_up_and_sealed_by_the_run(records: Path, failed: Path) -> None:
+    names = ("summary.json", "seal.json")
+    before = {name: (failed / name).read_bytes() for name in names}
+    retry(request(records, failed))
+    for name in names:
+        (failed / name).write_bytes(before[name])
+    assert execute(request(records, failed)).judged == 0
+    assert fits(failed) == 2 * COUNT
+
+
 class _engines:  # noqa: N801 - reads as a function
     """Lets every engine opened within fail the requests that a condition picks."""
 
-    def __init__(self, fails: Any) -> None:
-        self._fails = fails
+    def __init__(self, fails: Any, dies_after: float = math.inf) -> None:
+        self._fails, self._left = fails, dies_after
         self._opened: list[FakeEngine] = []
 
     def __enter__(self) -> list[FakeEngine]:
@@ -410,6 +447,9 @@ class _engines:  # noqa: N801 - reads as a function
         return self._opened[-1]
 
     def _answer(self, asked: Request) -> Completion:
+        self._left -= 1
+        if self._left < 0:
+            raise EngineError("the engine is gone.")
         if self._fails(asked):
             return Completion(asked.id, "", "error", error="out of luck")
         return made_up(asked)
