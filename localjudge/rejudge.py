@@ -232,9 +232,11 @@ def _paired(there: Verdict, here: Verdict, findings: Findings) -> Iterator[_Pair
     again = {grade.id: grade for grade in here.detail}
     for grade in there.detail:
         other = again.get(grade.id)
+        if grade.unscored is Unscored.ENGINE_ERROR:
+            continue
         if other is None or (grade.source == "rule") != (other.source == "rule"):
             findings.fault(f"record {there.id!r}", f"indicator {grade.id}: a rule decides it on one side alone")
-        elif grade.source != "rule" and grade.unscored is not Unscored.ENGINE_ERROR:
+        elif grade.source != "rule":
             yield _Pair(there.id, grade, other)
 
 

@@ -70,7 +70,8 @@ def amended(old: Verdict, new: Verdict, rubric: Rubric) -> Verdict:
     fresh = {grade.id: grade for grade in new.detail}
     detail = tuple(fresh.get(grade.id, grade) if grade.unscored is not None else grade for grade in old.detail)
     whole = Verdict.of(id=old.id, rubric=rubric, detail=detail, usage=old.usage + new.usage, extra=old.extra)
-    return whole.model_copy(update={"flags": old.flags})
+    # A verdict without an answer does not tell what was struck for the model.
+    return whole.model_copy(update={"flags": tuple(dict.fromkeys((*old.flags, *new.flags)))})
 
 
 def _gains(verdicts: Iterable[Verdict], stored: Stored, rubrics: Mapping[TaskType, Rubric]) -> Iterator[Verdict]:

@@ -123,7 +123,7 @@ RUNS = {
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
     "labels": "errors reads verdicts",
-    "recovery": "engines.base errors flags judge records rubric strategies verdicts",
+    "recovery": "engines.base errors judge records rubric rules strategies verdicts",
     "engine_choice": "egress engines engines.base errors offline registry weights",
     "strictness": "errors",
     "probe": "calibration engine_choice engines.base errors manifest noise prompts reads records rubric strategies "

@@ -31,7 +31,7 @@ from localjudge.shards import Shard
 from localjudge.stats import summarize
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
-from localjudge.verdicts import Grade, Verdict
+from localjudge.verdicts import Grade, Unscored, Verdict
 from localjudge.verify import Verification, verify
 
 RUBRIC = load_rubric("push").select(("1.1", "2.1", "5.5"))
@@ -479,6 +479,20 @@ def test_the_sample_of_a_replay_is_drawn_by_its_seed(run: Run) -> None:
     found = [bool(run.verify(sample=4, seed=seed, strict=True).levels[-1].faults) for seed in (0, 0, 1, 2, 3)]
     assert found[0] == found[1]
     assert set(found) == {True, False}
+
+
+def given_up(verdict: Verdict) -> Verdict:
+    """As runs from before judged a record that their engine died of."""
+    detail = tuple(Grade.without_score(entry, Unscored.ENGINE_ERROR, reason="gone") for entry in RUBRIC.indicators)
+    return Verdict.of(id=verdict.id, rubric=RUBRIC, detail=detail, usage=verdict.usage, flags=verdict.flags)
+
+
+def test_a_record_that_the_engine_died_of_is_no_fault_of_a_run(run: Run) -> None:
+    run.rewrite(given_up, "r1")
+    run.count_again()
+    run.seal_again()
+    found = run.verify()
+    assert (found.failed, [entry.faults for entry in found.levels]) == ((), [[]] * len(LEVELS))
 
 
 def test_a_run_that_is_not_finished_does_not_verify(tmp_path: Path) -> None:
