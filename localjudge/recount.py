@@ -22,6 +22,7 @@ from localjudge.reads import MIN_LABEL_MASS
 from localjudge.records import BadRecord, IdLedger, Record, TaskType, input_digest, read_records
 from localjudge.rubric import Rubric
 from localjudge.rules import rule
+from localjudge.shards import Shard, whole_world
 from localjudge.verdicts import NOT_APPLICABLE, Grade, Stage, Unscored, Usage, Verdict
 
 _ROUNDING = 1e-6
@@ -223,8 +224,7 @@ def _check_counts(evidence: Evidence, findings: Findings) -> None:
 
 def _last_world(evidence: Evidence, findings: Findings) -> tuple[Manifest, ...]:
     """The manifests of the shards that completed the run; none where one of them is missing."""
-    done = evidence.store.done()
-    whole = next(shard for shard in done if set(shard.all()) <= done)
+    whole = whole_world(evidence.store.done()) or Shard()
     held = {(manifest.rank, manifest.world_size): manifest for manifest in evidence.manifests.values()}
     for shard in whole.all():
         if (shard.rank, shard.world_size) not in held:

@@ -137,10 +137,10 @@ RUNS = {
     "ray_executor": "errors intake manifest offline stop stored work worker",
     "retry": "errors intake marking records rubric run stats stop store stored verdicts work",
     "findings": "",
-    "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
-    "strategies verdicts",
+    "evidence": "decisions engines errors findings manifest prompts records rules seal segments signature stats store "
+    "stored strategies verdicts",
     "recount": "calibration checks decisions errors evidence findings manifest marking reads records rubric rules "
-    "verdicts",
+    "shards verdicts",
     "rejudge": "decisions engine_choice engines.vllm_offline evidence findings intake manifest prompts recount run "
     "stats strategies verdicts weights",
     "verify": "calibration errors evidence findings manifest records recount rejudge rubric",

@@ -526,12 +526,45 @@ def test_a_replay_needs_an_input_and_a_model(run: Run) -> None:
     assert (told.exit_code, "Give --model" in told.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(("name", "value"), [("strategy", "best"), ("rules", "no"), ("orders", 3), ("reasons", "some")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("strategy", "best"),
+        ("rules", "no"),
+        ("orders", 3),
+        ("reasons", "some"),
+        ("defences", "none"),
+        ("engine", "gpt"),
+        ("engine", "auto"),
+    ],
+)
 def test_a_plan_that_asks_for_what_nobody_knows_is_misshapen(run: Run, name: str, value: Any) -> None:
     run.edit("plan.json", lambda plan: plan.update({name: value}))
     found = run.verify("environment")
     assert (found.failed, found.levels[0].count) == (("shape",), 1)
     assert found.levels[0].faults[0].startswith(f"plan.json: {name} is {value}; known are ")
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_plan_with_a_limit_of_nothing_is_misshapen(run: Run, limit: int) -> None:
+    run.edit("plan.json", lambda plan: plan.update(limit=limit))
+    told = call("verify", run.folder, "--input", run.input)
+    assert (told.exit_code, f"plan.json: limit is {limit}; it is 1 or more" in told.stdout) == (4, True)
+
+
+def test_a_plan_whose_rubric_has_no_indicators_is_misshapen(run: Run) -> None:
+    run.edit("plan.json", lambda plan: plan["rubrics"]["push"].update(indicators=[]))
+    told = call("verify", run.folder, "--input", run.input)
+    assert (told.exit_code, "plan.json: rubrics.push has no indicators" in told.stdout) == (4, True)
+
+
+@pytest.mark.parametrize("name", ["00000-of-00000", "00002-of-00002", "00000-of-99999999999999"])
+def test_a_marker_of_no_world_finishes_no_run(tmp_path: Path, name: str) -> None:
+    half = finished(tmp_path / "half", "r1", "r2", "r3", "r4", shards=1)
+    (half.folder / "done" / name).touch()
+    found = half.verify("completeness")
+    assert found.failed == ("integrity", "completeness")
+    assert any("the run is not finished" in fault for fault in found.levels[2].faults)
 
 
 def test_a_plan_from_before_it_told_the_task_type_still_verifies(run: Run) -> None:
