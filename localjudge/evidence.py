@@ -62,7 +62,9 @@ def open_evidence(folder: Path, findings: Findings) -> Evidence | None:
         if path.is_symlink():
             findings.fault(path.relative_to(folder).as_posix(), "a link: a run folder holds plain files")
     repeats: list[tuple[str, str]] = []
-    whole = [_shape_of_segment(path, plan, repeats, findings) for path in sorted((folder / "verdicts").glob("*"))]
+    segments = sorted((folder / "verdicts").glob("[!.]*"))
+    findings.notes += [f"{path.relative_to(folder)}: hidden, and no part of the run" for path in folder.rglob(".*")]
+    whole = [_shape_of_segment(path, plan, repeats, findings) for path in segments]
     _shape_of_errors(folder / "errors.jsonl", findings)
     if not all(whole):
         return None

@@ -68,8 +68,9 @@ def make_seal(folder: Path, leaves: Leaves, plan_digest: str) -> Seal:
 
 
 def sealed_names(folder: Path) -> list[str]:
-    """The files of a run folder that a seal covers, as they are now."""
-    return sorted(path.relative_to(folder).as_posix() for pattern in SEALED for path in folder.glob(pattern))
+    """The files of a run folder that a seal covers, as they are now. Hidden files are none of a run's."""
+    found = (path for pattern in SEALED for path in folder.glob(pattern) if not path.name.startswith("."))
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def is_outgrown(folder: Path) -> bool:

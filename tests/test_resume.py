@@ -190,6 +190,15 @@ def test_a_run_killed_before_its_last_step_is_sealed_without_an_engine(records: 
     assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["records"] == COUNT
 
 
+def test_a_hidden_file_among_the_segments_does_not_keep_a_run_from_its_end(records: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    execute(request(records, out))
+    (out / "verdicts" / "._00000-of-00001.0001.jsonl").write_bytes(b"\x00\x05\x16\x07rubbish\n")
+    (out / "done" / "00000-of-00001").unlink()
+    assert execute(request(records, out)).damage == ()
+    assert not verify(out).failed
+
+
 # An input that does not hold still
 
 

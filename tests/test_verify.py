@@ -519,6 +519,19 @@ def test_damage_that_the_run_repaired_is_a_note(run: Run) -> None:
     assert any("set aside by the run" in note for note in found.levels[1].notes)
 
 
+def test_what_another_system_keeps_beside_a_copied_file_is_no_part_of_a_run(run: Run) -> None:
+    beside = run.folder / "verdicts" / f"._{run.segments[0].name}"
+    beside.write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X")
+    (run.folder / "._manifest-00000-of-00002.json").write_bytes(b"\x00\x05\x16\x07")
+    assert len(list(RunStore.open(run.folder).verdicts())) == 8
+    assert not RunStore.open(run.folder).stored().damage
+    found = run.verify()
+    assert not found.failed
+    assert f"verdicts/{beside.name}: hidden, and no part of the run" in found.levels[0].notes
+    assert call("seal", run.folder).exit_code == 0
+    assert not run.verify().failed
+
+
 def test_a_replay_needs_an_input_and_a_model(run: Run) -> None:
     assert "--input FILE" in call("verify", run.folder, "--level", "replay").stderr
     run.edit("plan.json", lambda plan: plan.update(engine="vllm"))
