@@ -35,11 +35,10 @@ def replay(folder: Path, band: tuple[float, float], out: Path | None, as_json: b
     """Decide a cascade run anew with another --band, from its stored stages: no model is asked."""
     chosen = band_of(band)
     store, stored = opened(folder)
-    if store.plan().strategy != "cascade":
-        raise UsageError(
-            f"{folder} was judged with --strategy {store.plan().strategy}: it has no stages to decide from."
-        )
-    verdicts = [redecide(verdict, chosen) for verdict in stored]
+    plan = store.plan()
+    if plan.strategy != "cascade":
+        raise UsageError(f"{folder} was judged with --strategy {plan.strategy}: it has no stages to decide from.")
+    verdicts = [redecide(verdict, chosen, thinks=plan.thinking_budget is not None) for verdict in stored]
     if out is not None:
         write_verdicts(out, marked(verdicts, noise_of(store, chosen)))
     echo_summary(summed(store, verdicts, chosen), as_json=as_json)

@@ -81,7 +81,7 @@ def seal(folder: Path, private_key: Path | None) -> None:
 
 def _source(evidence: Evidence, options: dict[str, Any]) -> Source:
     task_type = options["task_type"]
-    if task_type is None and (evidence.folder / "command.json").is_file():
+    if task_type is None and not evidence.plan.tells_task_type and (evidence.folder / "command.json").is_file():
         task_type = evidence.store.command().get("task_type")
     return source_of(
         evidence.plan,

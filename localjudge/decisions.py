@@ -140,9 +140,9 @@ def stages_owed(stages: Sequence[Stage], band: Band | None, reasons: Reasons, *,
     return (*owed, "polarity") if reasoned(said) is not None else tuple(owed)
 
 
-def redecide(verdict: Verdict, band: Band) -> Verdict:
-    """The same verdict with every grade decided anew, totals included."""
-    detail = tuple(regrade(grade, band) for grade in verdict.detail)
+def redecide(verdict: Verdict, band: Band, *, thinks: bool) -> Verdict:
+    """The same verdict with every grade decided anew as `settle` does, totals included."""
+    detail = tuple(settle(grade, band, thinks=thinks) for grade in verdict.detail)
     scored = [grade for grade in detail if grade.score is not None]
     return verdict.model_copy(
         update={

@@ -13,9 +13,11 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from localjudge.decisions import Reasons
+from localjudge.engines import ENGINES
 from localjudge.errors import StoreError
 from localjudge.findings import Findings, shown
 from localjudge.manifest import Manifest, Plan
+from localjudge.prompts import Defences
 from localjudge.records import IdLedger
 from localjudge.rules import Rules
 from localjudge.seal import Seal, file_digest, merkle_root, sealed_names
@@ -60,7 +62,9 @@ def open_evidence(folder: Path, findings: Findings) -> Evidence | None:
         if path.is_symlink():
             findings.fault(path.relative_to(folder).as_posix(), "a link: a run folder holds plain files")
     repeats: list[tuple[str, str]] = []
-    whole = [_shape_of_segment(path, plan, repeats, findings) for path in sorted((folder / "verdicts").glob("*"))]
+    segments = sorted((folder / "verdicts").glob("[!.]*"))
+    findings.notes += [f"{path.relative_to(folder)}: hidden, and no part of the run" for path in folder.rglob(".*")]
+    whole = [_shape_of_segment(path, plan, repeats, findings) for path in segments]
     _shape_of_errors(folder / "errors.jsonl", findings)
     if not all(whole):
         return None
@@ -142,8 +146,10 @@ def _check_damage(evidence: Evidence, damage: Damage, findings: Findings) -> Non
 def _shape_of_plan(plan: Plan, findings: Findings) -> bool:
     """Whether it asks for what this version knows."""
     known: dict[str, tuple[object, ...]] = {
+        "engine": ENGINES[1:],  # a plan names the engine that `auto` led to
         "strategy": get_args(Strategy),
         "rules": get_args(Rules),
+        "defences": get_args(Defences),
         "reasons": get_args(Reasons),
         "orders": (1, 2),
         "on_bad_input": ("fail", "skip"),
@@ -151,7 +157,13 @@ def _shape_of_plan(plan: Plan, findings: Findings) -> bool:
     strange = [name for name, values in known.items() if getattr(plan, name) not in values]
     for name in strange:
         findings.fault("plan.json", f"{name} is {shown(getattr(plan, name))}; known are {known[name]}")
-    return not strange
+    empty = [task for task, rubric in plan.rubrics.items() if not rubric.indicators]
+    for task in empty:
+        findings.fault("plan.json", f"rubrics.{task} has no indicators")
+    limited = plan.limit is None or plan.limit > 0
+    if not limited:
+        findings.fault("plan.json", f"limit is {plan.limit}; it is 1 or more, or null")
+    return not strange and not empty and limited
 
 
 def _shape_of_segment(path: Path, plan: Plan, repeats: list[tuple[str, str]], findings: Findings) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from localjudge.checks import lists_digest
 from localjudge.engine_choice import EngineChoice
-from localjudge.errors import InputError, UsageError
+from localjudge.errors import InputError, ResumeError, UsageError
 from localjudge.manifest import NEUTRAL_OPTIONS, ModelPlan, Plan, RubricPlan, digest_of, own_version
 from localjudge.prompts import Prompts
 from localjudge.records import BadRecord, IdLedger, Record, TaskType, input_digest, read_records
@@ -18,6 +18,7 @@ from localjudge.rubric import Rubric
 from localjudge.shards import Shard
 from localjudge.stop import GRACE
 from localjudge.store import RunStore
+from localjudge.stored import Stored
 from localjudge.strategies import Settings
 from localjudge.verdicts import answer_schema, joint_schema
 from localjudge.weights import LocalModel
@@ -59,15 +60,17 @@ class CheckedInput:
     digest: str
     share: int = 0
     """Those of the good ones that are this shard's."""
+    before: int = 0
+    """Those of the share that have a verdict."""
 
 
-def check_input(request: RunRequest) -> CheckedInput:
-    """Reads the whole input once, before any model loads.
+def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset()) -> CheckedInput:
+    """Reads the whole input once, before any model loads. `stored`: ids of the shard's records that have a verdict.
 
     Raises InputError, naming every place up to a bound, for faulty records under `on_bad_input="fail"`; and when no
     record is left to judge.
     """
-    good, share, refused = 0, 0, []
+    good, share, before, refused = 0, 0, 0, []
     for entry in _entries(request):
         if isinstance(entry, BadRecord):
             refused.append(entry)
@@ -79,6 +82,7 @@ def check_input(request: RunRequest) -> CheckedInput:
         elif request.limit is None or good < request.limit:
             good += 1
             share += request.shard.holds(entry.id)
+            before += entry.id in stored
     if refused and request.on_bad_input == "fail":
         lines = [str(bad.error()) for bad in refused[:BAD_RECORDS_SHOWN]]
         if len(refused) > BAD_RECORDS_SHOWN:
@@ -89,18 +93,35 @@ def check_input(request: RunRequest) -> CheckedInput:
         raise InputError("\n".join(lines))
     if not good:
         raise InputError("no record to judge in " + ", ".join(path.name for path in request.inputs) + ".")
-    return CheckedInput(good, tuple(refused), input_digest(request.inputs), share)
+    return CheckedInput(good, tuple(refused), input_digest(request.inputs), share, before)
 
 
-def prepare(request: RunRequest) -> tuple[CheckedInput, Plan]:
-    """Checks folder, input and options against each other. Raises InputError, ResumeError or UsageError."""
+def check_unchanged(request: RunRequest, checked: CheckedInput, hint: str) -> None:
+    """Raises InputError, with the hint, when the input is no longer what `check_input` read: it is read again for the
+    judging, minutes later."""
+    if input_digest(request.inputs) != checked.digest:
+        names = ", ".join(request.labels.get(path, path.name) for path in request.inputs)
+        raise InputError(f"{names} changed since it was checked.", hint=hint)
+
+
+def prepare(request: RunRequest) -> tuple[CheckedInput, Plan, Stored]:
+    """Checks folder, input and options against each other; also returns what the folder holds of the shard.
+
+    Raises InputError, ResumeError, UsageError or StoreError.
+    """
     held = RunStore.check_folder(request.out)
-    checked = check_input(request)
+    stored = RunStore(request.out).stored(request.shard)
+    checked = check_input(request, stored)
     _check_thinking(request)
     plan = make_plan(request, checked)
     if held:
         RunStore.open(request.out).check_plan(plan)
-    return checked, plan
+    if strangers := len(stored) - checked.before:
+        raise ResumeError(
+            f"{request.out} holds verdicts on records that are not in the input ({strangers}).",
+            hint="The input was changed while it was judged, or --task-type was another one. Give another --out.",
+        )
+    return checked, plan, stored
 
 
 def records_of(request: RunRequest) -> Iterator[Record]:
@@ -148,6 +169,7 @@ def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
         input_digest=checked.digest,
         limit=request.limit,
         on_bad_input=request.on_bad_input,
+        default_task_type=request.default_task_type,
     )
 
 

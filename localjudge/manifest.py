@@ -90,15 +90,23 @@ class Plan(_Frozen):
     input_digest: str
     limit: int | None
     on_bad_input: str
+    default_task_type: TaskType | Literal["unknown"] | None = "unknown"
+    """Of records that do not say. Runs from before that do not tell it."""
+
+    @property
+    def tells_task_type(self) -> bool:
+        """Whether `default_task_type` is known."""
+        return self.default_task_type != "unknown"
 
     @property
     def digest(self) -> str:
-        """sha256 of the plan's canonical JSON: two runs with one digest were asked the same thing."""
-        return digest_of(self.model_dump(mode="json"))
+        """sha256 of the plan's canonical JSON as it was written: two runs with one digest were asked the same."""
+        return digest_of(self.model_dump(mode="json", exclude=set() if self.tells_task_type else {"default_task_type"}))
 
     def differences(self, other: Plan) -> list[tuple[str, str, str]]:
         """Each field in which two plans differ, with the value here and the one there, digests cut short."""
-        here, there = (dict(_leaves("", plan.model_dump(mode="json"))) for plan in (self, other))
+        untold = set() if self.tells_task_type and other.tells_task_type else {"default_task_type"}
+        here, there = (dict(_leaves("", plan.model_dump(mode="json", exclude=untold))) for plan in (self, other))
         return [
             (name, _shown(here.get(name)), _shown(there.get(name)))
             for name in dict.fromkeys((*here, *there))

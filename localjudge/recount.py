@@ -22,7 +22,8 @@ from localjudge.reads import MIN_LABEL_MASS
 from localjudge.records import BadRecord, IdLedger, Record, TaskType, input_digest, read_records
 from localjudge.rubric import Rubric
 from localjudge.rules import rule
-from localjudge.verdicts import NOT_APPLICABLE, Grade, Stage, Usage, Verdict
+from localjudge.shards import Shard, whole_world
+from localjudge.verdicts import NOT_APPLICABLE, Grade, Stage, Unscored, Usage, Verdict
 
 _ROUNDING = 1e-6
 """How far a stored probability may be from the one that its margin gives."""
@@ -223,8 +224,7 @@ def _check_counts(evidence: Evidence, findings: Findings) -> None:
 
 def _last_world(evidence: Evidence, findings: Findings) -> tuple[Manifest, ...]:
     """The manifests of the shards that completed the run; none where one of them is missing."""
-    done = evidence.store.done()
-    whole = next(shard for shard in done if set(shard.all()) <= done)
+    whole = whole_world(evidence.store.done()) or Shard()
     held = {(manifest.rank, manifest.world_size): manifest for manifest in evidence.manifests.values()}
     for shard in whole.all():
         if (shard.rank, shard.world_size) not in held:
@@ -268,6 +268,8 @@ def _rule_faults(record: Record, verdict: Verdict, source: Source, plan: Plan) -
     rules = next(name for name in ("on", "witness") if name == plan.rules)
     ruling = rule(record, source.rubrics[record.task_type], rules)
     for grade in verdict.detail:
+        if grade.unscored is Unscored.ENGINE_ERROR:
+            continue  # runs from before gave up a rule's grades too, on a record that the engine died of
         ruled = ruling.decided.get(grade.id)
         if grade.unscored is None and (ruled is not None) != (grade.source == "rule"):
             yield f"indicator {grade.id}: {'not ' if ruled else ''}decided by a rule, the rules say otherwise"

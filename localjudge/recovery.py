@@ -10,10 +10,10 @@ from contextlib import suppress
 
 from localjudge.engines.base import Engine
 from localjudge.errors import EngineError
-from localjudge.flags import flags_of
 from localjudge.judge import Judge
 from localjudge.records import Record, TaskType
 from localjudge.rubric import Rubric
+from localjudge.rules import Ruling, rule
 from localjudge.strategies import Settings
 from localjudge.verdicts import Grade, Unscored, Usage, Verdict
 
@@ -32,9 +32,9 @@ class SteadyJudge:
     """A `Judge` on an engine of its own, which it opens again when it dies.
 
     When the engine dies, the records in flight are asked again in ever smaller parts. One that it dies of alone gets a
-    verdict whose grades are `engine_error`, once the engine has answered for another record, or none is left. An engine
-    that dies of three single records in a row, or a second time of no record in particular, is given up: EngineError.
-    Both are counted over all calls of `judge`.
+    verdict of `engine_error` beside what rules decide, once the engine has answered for another record, or none is
+    left. An engine that dies of three single records in a row, or a second time of no record in particular, is given
+    up: EngineError. Both are counted over all calls of `judge`.
     """
 
     def __init__(
@@ -127,16 +127,18 @@ class SteadyJudge:
             rubric = self._rubrics[record.task_type]
             if only and record.id in only:
                 rubric = rubric.select(only[record.id])
-            yield unjudged(record, rubric, failure.problem)
+            yield unjudged(rule(record, rubric, self._settings.rules), failure.problem)
 
 
-def unjudged(record: Record, rubric: Rubric, problem: str) -> Verdict:
-    """The verdict on a record that no engine survives: every grade unscored, with what the engine said."""
+def unjudged(ruling: Ruling, problem: str) -> Verdict:
+    """The verdict on a record that no engine survives: what rules decide, and no score else, with what the engine
+    said."""
     detail = tuple(
-        Grade.without_score(indicator, Unscored.ENGINE_ERROR, reason=problem) for indicator in rubric.indicators
+        Grade.without_score(indicator, Unscored.ENGINE_ERROR, reason=problem)
+        for indicator in ruling.rubric.indicators
+        if indicator.id in ruling.undecided
     )
-    extra, flags = dict(record.extra), flags_of(record)
-    return Verdict.of(id=record.id, rubric=rubric, detail=detail, usage=Usage(), extra=extra, flags=flags)
+    return ruling.join(Verdict.of(id=ruling.record.id, rubric=ruling.rubric, detail=detail, usage=Usage()))
 
 
 def _parts(records: list[Record]) -> list[list[Record]]:

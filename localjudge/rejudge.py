@@ -160,6 +160,7 @@ def plan_differences(evidence: Evidence, source: Source, means: Means) -> Iterat
     for task in missing:
         yield f"rubrics.{task}", f"{plan.rubrics[task].ref} {plan.rubrics[task].digest[:12]}", "none in these words"
     unknown = {"model.name"} | ({"model.digest"} if means.model is None and plan.engine != "fake" else set())
+    unknown |= set() if plan.tells_task_type else {"default_task_type"}
     for name, there, here in differences(plan.model_dump(mode="json"), again.model_dump(mode="json")):
         if name in unknown or (missing and (name.startswith("rubrics") or name == "schema_digest")):
             continue
@@ -231,9 +232,11 @@ def _paired(there: Verdict, here: Verdict, findings: Findings) -> Iterator[_Pair
     again = {grade.id: grade for grade in here.detail}
     for grade in there.detail:
         other = again.get(grade.id)
+        if grade.unscored is Unscored.ENGINE_ERROR:
+            continue
         if other is None or (grade.source == "rule") != (other.source == "rule"):
             findings.fault(f"record {there.id!r}", f"indicator {grade.id}: a rule decides it on one side alone")
-        elif grade.source != "rule" and grade.unscored is not Unscored.ENGINE_ERROR:
+        elif grade.source != "rule":
             yield _Pair(there.id, grade, other)
 
 

@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from localjudge.asked import observed
 from localjudge.egress import facts as egress_facts
 from localjudge.engines.base import Engine, EngineInfo
-from localjudge.intake import CheckedInput, RunRequest, prepare, records_of
+from localjudge.errors import EngineError
+from localjudge.intake import CheckedInput, RunRequest, check_unchanged, prepare, records_of
 from localjudge.isolation import is_isolated
 from localjudge.labels import insist_on_labels
 from localjudge.manifest import (
@@ -31,6 +32,7 @@ from localjudge.noise import NoiseBand
 from localjudge.probe import find_band
 from localjudge.records import BadRecord
 from localjudge.recovery import SteadyJudge
+from localjudge.seal import is_outgrown
 from localjudge.segments import Damage
 from localjudge.shards import Shard
 from localjudge.stats import Summary
@@ -93,6 +95,7 @@ class LocalExecutor:
         self._judge.close()
 
 
+PUT_BACK = "Put it back as it was, and the same command goes on; or begin again with another --out."
 COLLECTED_EVERY = 50_000
 """Objects made and not yet freed before Python looks for cycles among them. At its default of 700 it walks over the
 prompts in flight, token by token, several times a record, and what a record leaves behind holds no cycles."""
@@ -120,8 +123,7 @@ def execute(
     EngineError and StoreError.
     """
     with Stop(request.grace, request.time_limit) as stop, rare_collections():
-        checked, plan = prepare(request)
-        stored = RunStore(request.out).stored(request.shard)
+        checked, plan, stored = prepare(request)
         if len(stored) >= checked.share:
             return _seal(request, plan, checked, len(stored))
         return _judge(request, plan, checked, stored, stop, on_progress, open_executor)
@@ -140,14 +142,17 @@ def _judge(
     on_progress(Progress("loading", 0, left))
     # Before an engine is imported, which sets switches of its own; those follow from its version.
     started, clock, switches = datetime.now(UTC), time.monotonic(), environment()
-    with closing(open_executor(request, plan, stored, stop, left)) as executor:
+    # What is added to the input meanwhile was never checked, and stays out.
+    with closing(open_executor(replace(request, limit=checked.good), plan, stored, stop, left)) as executor:
         load_seconds = time.monotonic() - clock
+        check_unchanged(request, checked, PUT_BACK)
         with closing(RunStore.create(request.out, plan, request.shard, **_kept(request))) as store:
             store.write_errors(_errors(checked))
             damage = tuple(store.quarantine(stored.damage))
             store.reopen_shard()
             work = Work(store, stop, on_progress, total=checked.good, share=checked.share, before=len(stored))
             executor.do(work)
+            _insist_on_all(request, checked, work)
             facts = executor.facts()
             manifest = _manifest(plan, checked, request.shard, started, switches).model_copy(
                 update={
@@ -163,6 +168,16 @@ def _judge(
     return RunResult(request.out, plan, summary, checked.refused, manifest, len(stored), work.judged, damage)
 
 
+def _insist_on_all(request: RunRequest, checked: CheckedInput, work: Work) -> None:
+    """A shard is complete when each record that was checked has a verdict, whatever its engine says."""
+    check_unchanged(request, checked, "Verdicts stored since may be of other records: begin again with another --out.")
+    if work.left:
+        raise EngineError(
+            f"the engine came to its end, and {work.left} of {checked.share} records have no verdict.",
+            hint="The same command goes on.",
+        )
+
+
 def _seal(request: RunRequest, plan: Plan, checked: CheckedInput, before: int) -> RunResult:
     """Finishes a shard that has nothing to judge: an empty one, or one that was killed just before its last step."""
     with closing(RunStore.create(request.out, plan, request.shard, **_kept(request))) as store:
@@ -172,7 +187,7 @@ def _seal(request: RunRequest, plan: Plan, checked: CheckedInput, before: int) -
             summary = store.finish_shard(manifest, partial(summed, store))
         else:
             summary = summed(store, store.stored()) if store.complete else None
-            if summary and not (request.out / "summary.json").is_file():
+            if summary and (not (request.out / "summary.json").is_file() or is_outgrown(request.out)):
                 store.write_summary(summary)
     return RunResult(request.out, plan, summary, checked.refused, None, before, judged=0)
 

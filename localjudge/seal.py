@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from localjudge.stored import judgement
 from localjudge.verdicts import Verdict
@@ -68,8 +68,20 @@ def make_seal(folder: Path, leaves: Leaves, plan_digest: str) -> Seal:
 
 
 def sealed_names(folder: Path) -> list[str]:
-    """The files of a run folder that a seal covers, as they are now."""
-    return sorted(path.relative_to(folder).as_posix() for pattern in SEALED for path in folder.glob(pattern))
+    """The files of a run folder that a seal covers, as they are now. Hidden files are none of a run's."""
+    found = (path for pattern in SEALED for path in folder.glob(pattern) if not path.name.startswith("."))
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def is_outgrown(folder: Path) -> bool:
+    """Whether the run has other segments than when it was sealed, as after a `retry` that was killed. False without a
+    seal that can be read: whoever verifies is told of that."""
+    try:
+        sealed = Seal.model_validate_json((folder / "seal.json").read_bytes()).files
+    except (OSError, ValidationError):
+        return False
+    now, then = ({name for name in names if "/" in name} for names in (sealed_names(folder), sealed))
+    return now != then
 
 
 def file_digest(path: Path) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from localjudge.errors import UsageError
@@ -41,9 +42,10 @@ class Shard:
 
     @classmethod
     def named(cls, text: str) -> Shard | None:
-        """The shard that a file's name begins with; None for another name."""
+        """The shard that a file's name begins with; None for another name, and for a rank outside its world."""
         found = _NAME.match(text)
-        return cls(int(found[1]), int(found[2])) if found else None
+        shard = cls(int(found[1]), int(found[2])) if found else None
+        return shard if shard and shard.rank < shard.world_size else None
 
     @classmethod
     def of(cls, rank: int | None, world_size: int | None, environment: Mapping[str, str]) -> Shard:
@@ -78,3 +80,10 @@ class Shard:
                 hint="Use --array=0-7, or give --rank and --world-size.",
             ) from None
         return cls(rank, count)
+
+
+def whole_world(shards: Collection[Shard]) -> Shard | None:
+    """The first shard of a world whose shards are all among these; None where each world lacks one."""
+    present = Counter(shard.world_size for shard in set(shards))
+    # Counted, not listed: a name may claim a world of any size.
+    return next((Shard(0, size) for size, count in sorted(present.items()) if count == size), None)

@@ -33,7 +33,7 @@ from localjudge.manifest import Manifest, Plan, ShardProgress
 from localjudge.noise import NoiseBand
 from localjudge.seal import Leaves, Seal, make_seal
 from localjudge.segments import Damage, SegmentWriter
-from localjudge.shards import Shard
+from localjudge.shards import Shard, whole_world
 from localjudge.stored import Stored
 from localjudge.verdicts import Verdict
 
@@ -287,7 +287,7 @@ class RunStore:
     @property
     def complete(self) -> bool:
         """Whether every shard of some world size reached its end."""
-        return any(shard.rank == 0 and set(shard.all()) <= self.done() for shard in self.done())
+        return whole_world(self.done()) is not None
 
     def done(self) -> set[Shard]:
         """The shards that reached their end."""

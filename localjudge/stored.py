@@ -28,8 +28,8 @@ _OFFSET_BITS = 48
 class Stored:
     """The verdicts of a folder of segments, as they were when this was made.
 
-    With a `shard`, only that shard's records are looked for; with `but`, files of those names are passed over. Raises
-    StoreError for a folder that cannot be read.
+    With a `shard`, only that shard's records are looked for; with `but`, files of those names are passed over, and
+    hidden ones always. Raises StoreError for a folder that cannot be read.
     """
 
     def __init__(self, folder: Path, shard: Shard | None = None, *, but: Collection[str] = ()) -> None:
@@ -44,6 +44,8 @@ class Stored:
         self._places: dict[bytes, int] = {}
         try:
             for path in sorted(folder.glob("*.jsonl")):
+                if path.name.startswith("."):
+                    continue  # what another system keeps beside a file it copied, as macOS does
                 writer = Shard.named(path.name)
                 if path.name not in but and (shard is None or writer is None or shard.meets(writer)):
                     self._take(path, shard)

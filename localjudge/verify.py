@@ -88,13 +88,15 @@ def source_of(
     rubrics: Sequence[str] = (),
     calibration: Calibration | None = None,
 ) -> Source:
-    """What a run was judged from, out of what is given; rubrics are the built-in ones if none are, and those that are
-    not the plan's word for word are left out. Raises ConfigError for packs that cannot be read, another calibration."""
+    """What a run was judged from, out of what is given, else by the plan's task type and the built-in rubrics; those
+    that are not the plan's word for word are left out. Raises ConfigError for packs that cannot be read, another
+    calibration."""
     if calibration is not None and calibration.digest != plan.calibration:
         raise ConfigError("this calibration is not the one that the run used.", hint="Leave it out, or give that one.")
     packs = [load_rubric(name) for name in rubrics or builtin_names()]
     found = {task: pack for task in plan.rubrics if (pack := _same_rubric(plan, task, packs)) is not None}
-    return Source(tuple(inputs), task_type, found, calibration)
+    told = plan.default_task_type if plan.default_task_type != "unknown" else None
+    return Source(tuple(inputs), task_type or told, found, calibration)
 
 
 def _same_rubric(plan: Plan, task_type: TaskType, packs: Sequence[Rubric]) -> Rubric | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import call
+from command_line import call, line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -277,6 +277,17 @@ def test_a_contradiction_is_counted_and_changes_no_score(explain: Said, polarity
 
 # Deciding anew
 
+
+def test_a_grade_that_came_after_thinking_says_so_when_it_is_decided_anew(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(line("r"))
+    options = ("--engine", "fake", "--thinking", "on", "--band", "0", "1", "--indicators", "1.1")
+    assert call("run", tmp_path / "in.jsonl", *options, "--out", tmp_path / "run").exit_code == 0
+    assert call("replay", tmp_path / "run", "--band", "0", "1", "--out", tmp_path / "anew.jsonl").exit_code == 0
+    (stored,) = RunStore.open(tmp_path / "run").verdicts()
+    assert stored.detail[0].source == "thinking"
+    assert Verdict.model_validate_json((tmp_path / "anew.jsonl").read_bytes()) == stored
+
+
 SHARES = st.sampled_from([PASS, FAIL, LIKELY, UNLIKELY, OFF_LABEL, (0.2, 0.1, 0.6)])
 READ = st.one_of(SHARES.map(lambda shares: chooses(*shares)), st.just(fails("error", "gone")))
 ANSWER = st.sampled_from(
@@ -295,15 +306,29 @@ BAND = st.lists(st.floats(0, 1), min_size=2, max_size=2).map(lambda ends: Band(*
 
 @settings(deadline=None, max_examples=60)
 @given(
-    READ, ANSWER, ANSWER, READ, BAND, BAND, st.sampled_from(["all", "failed"]), st.one_of(st.none(), st.integers(0, 9))
+    READ,
+    ANSWER,
+    ANSWER,
+    READ,
+    BAND,
+    BAND,
+    st.sampled_from(["all", "failed"]),
+    st.fixed_dictionaries({}, optional={"thinking_budget": st.integers(1, 9), "doubt_budget": st.integers(0, 9)}),
 )
 def test_the_runs_own_band_reproduces_every_grade(
-    read: Said, explain: Said, thinking: Said, polarity: Said, band: Band, other: Band, reasons: str, budget: int | None
+    read: Said,
+    explain: Said,
+    thinking: Said,
+    polarity: Said,
+    band: Band,
+    other: Band,
+    reasons: str,
+    budgets: dict[str, int],
 ) -> None:
-    verdict, requests = cascade(read, explain, thinking, polarity, band=band, reasons=reasons, doubt_budget=budget)
-    stored = Verdict.model_validate_json(verdict.model_dump_json())
-    assert redecide(stored, band) == verdict
-    assert redecide(redecide(stored, other), band) == verdict
+    verdict, requests = cascade(read, explain, thinking, polarity, band=band, reasons=reasons, **budgets)
+    stored, thinks = Verdict.model_validate_json(verdict.model_dump_json()), "thinking_budget" in budgets
+    assert redecide(stored, band, thinks=thinks) == verdict
+    assert redecide(redecide(stored, other, thinks=thinks), band, thinks=thinks) == verdict
     assert verdict.usage.requests == len(requests)
     assert Counter(asked(requests)).keys() == {stage.stage for stage in only_grade(verdict).stages}
 

@@ -266,8 +266,8 @@ def test_totals_follow_the_grades() -> None:
     rubric = load_rubric("push").select(("1.1", "2.1", "5.5"))
     detail = (graded(read(0.6), said(0)), graded(read(0.9, applicable=False)), graded(OFF, CUT))
     whole = Verdict.of(id="r", rubric=rubric, detail=detail, usage=Usage(requests=5), extra={"来源": "工单"})
-    assert redecide(whole, DEFAULT_BAND) == whole
-    moved = redecide(whole, Band(0.5, 0.55))
+    assert redecide(whole, DEFAULT_BAND, thinks=False) == whole
+    moved = redecide(whole, Band(0.5, 0.55), thinks=False)
     assert [grade.score for grade in moved.detail] == [1, 1, None]
     assert (whole.total_score, moved.total_score) == (1, 2)
     assert (moved.scored, moved.not_applicable, moved.max_score) == (2, 1, 3)

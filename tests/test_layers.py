@@ -123,24 +123,24 @@ RUNS = {
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
     "labels": "errors reads verdicts",
-    "recovery": "engines.base errors flags judge records rubric strategies verdicts",
+    "recovery": "engines.base errors judge records rubric rules strategies verdicts",
     "engine_choice": "egress engines engines.base errors offline registry weights",
     "strictness": "errors",
     "probe": "calibration engine_choice engines.base errors manifest noise prompts reads records rubric strategies "
     "verbalizer weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
-    "intake": "checks engine_choice errors manifest prompts records rubric shards stop store strategies verdicts "
-    "weights",
-    "run": "asked egress engines.base intake isolation labels manifest marking noise probe records recovery segments "
-    "shards stats stop store stored work",
+    "intake": "checks engine_choice errors manifest prompts records rubric shards stop store stored strategies "
+    "verdicts weights",
+    "run": "asked egress engines.base errors intake isolation labels manifest marking noise probe records recovery "
+    "seal segments shards stats stop store stored work",
     "worker": "errors intake labels manifest offline records recovery run store stored verdicts",
     "ray_executor": "errors intake manifest offline stop stored work worker",
-    "retry": "errors intake marking records rubric run stop store stored verdicts work",
+    "retry": "errors intake marking records rubric run stats stop store stored verdicts work",
     "findings": "",
-    "evidence": "decisions errors findings manifest records rules seal segments signature stats store stored "
-    "strategies verdicts",
+    "evidence": "decisions engines errors findings manifest prompts records rules seal segments signature stats store "
+    "stored strategies verdicts",
     "recount": "calibration checks decisions errors evidence findings manifest marking reads records rubric rules "
-    "verdicts",
+    "shards verdicts",
     "rejudge": "decisions engine_choice engines.vllm_offline evidence findings intake manifest prompts recount run "
     "stats strategies verdicts weights",
     "verify": "calibration errors evidence findings manifest records recount rejudge rubric",

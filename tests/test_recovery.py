@@ -79,6 +79,16 @@ def test_one_poisonous_record_is_set_apart_and_all_others_are_judged(poison: int
     assert judge.reopened == engines.opened - 1 <= 5
 
 
+def test_a_record_that_the_engine_dies_of_keeps_what_rules_decide() -> None:
+    judge = SteadyJudge(Mortal(poisoned(1)), RUBRICS, Settings())
+    found = {verdict.id: verdict for verdict in judge.judge(records(3))}
+    ruled = {name: [grade for grade in verdict.detail if grade.source == "rule"] for name, verdict in found.items()}
+    assert [grade.id for grade in ruled["r001"]] == ["5.4"]
+    assert ruled["r001"] == ruled["r000"]
+    assert [grade.unscored for grade in found["r001"].detail] == [Unscored.ENGINE_ERROR, None]
+    assert (found["r001"].scored, found["r001"].usage.requests) == (1, 0)
+
+
 def test_several_poisonous_records_are_each_set_apart() -> None:
     found, _ = judged(Mortal(poisoned(3, 20, 21, 39)), 40)
     failed = [name for name, verdict in sorted(found.items()) if not verdict.scored]

@@ -21,6 +21,7 @@ from localjudge.engine_choice import EngineChoice
 from localjudge.errors import StoreError
 from localjudge.findings import LEVELS, Level
 from localjudge.intake import RunRequest
+from localjudge.manifest import digest_of
 from localjudge.recount import Source
 from localjudge.rejudge import Means
 from localjudge.rubric import load_rubric
@@ -30,7 +31,7 @@ from localjudge.shards import Shard
 from localjudge.stats import summarize
 from localjudge.store import RunStore
 from localjudge.strategies import Settings
-from localjudge.verdicts import Grade, Verdict
+from localjudge.verdicts import Grade, Unscored, Verdict
 from localjudge.verify import Verification, verify
 
 RUBRIC = load_rubric("push").select(("1.1", "2.1", "5.5"))
@@ -338,6 +339,12 @@ TAMPERINGS = [
         "another template in plan and manifests", plan_and_manifests("prompt_digest", OTHER), "integrity", "replay"
     ),
     Tampering("another seed in plan and manifests", plan_and_manifests("seed", 7), "integrity", SIGNED),
+    Tampering(
+        "another task type in plan and manifests",
+        plan_and_manifests("default_task_type", "reply"),
+        "integrity",
+        "replay",
+    ),
     Tampering("a message of the input edited", message_edited, "completeness", "completeness"),
     Tampering("a record added to the input", record_added, "completeness", "completeness"),
 ]
@@ -474,6 +481,20 @@ def test_the_sample_of_a_replay_is_drawn_by_its_seed(run: Run) -> None:
     assert set(found) == {True, False}
 
 
+def given_up(verdict: Verdict) -> Verdict:
+    """As runs from before judged a record that their engine died of."""
+    detail = tuple(Grade.without_score(entry, Unscored.ENGINE_ERROR, reason="gone") for entry in RUBRIC.indicators)
+    return Verdict.of(id=verdict.id, rubric=RUBRIC, detail=detail, usage=verdict.usage, flags=verdict.flags)
+
+
+def test_a_record_that_the_engine_died_of_is_no_fault_of_a_run(run: Run) -> None:
+    run.rewrite(given_up, "r1")
+    run.count_again()
+    run.seal_again()
+    found = run.verify()
+    assert (found.failed, [entry.faults for entry in found.levels]) == ((), [[]] * len(LEVELS))
+
+
 def test_a_run_that_is_not_finished_does_not_verify(tmp_path: Path) -> None:
     half = finished(tmp_path / "half", "r1", "r2", "r3", "r4", shards=1)
     found = half.verify("completeness")
@@ -498,6 +519,19 @@ def test_damage_that_the_run_repaired_is_a_note(run: Run) -> None:
     assert any("set aside by the run" in note for note in found.levels[1].notes)
 
 
+def test_what_another_system_keeps_beside_a_copied_file_is_no_part_of_a_run(run: Run) -> None:
+    beside = run.folder / "verdicts" / f"._{run.segments[0].name}"
+    beside.write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X")
+    (run.folder / "._manifest-00000-of-00002.json").write_bytes(b"\x00\x05\x16\x07")
+    assert len(list(RunStore.open(run.folder).verdicts())) == 8
+    assert not RunStore.open(run.folder).stored().damage
+    found = run.verify()
+    assert not found.failed
+    assert f"verdicts/{beside.name}: hidden, and no part of the run" in found.levels[0].notes
+    assert call("seal", run.folder).exit_code == 0
+    assert not run.verify().failed
+
+
 def test_a_replay_needs_an_input_and_a_model(run: Run) -> None:
     assert "--input FILE" in call("verify", run.folder, "--level", "replay").stderr
     run.edit("plan.json", lambda plan: plan.update(engine="vllm"))
@@ -505,12 +539,71 @@ def test_a_replay_needs_an_input_and_a_model(run: Run) -> None:
     assert (told.exit_code, "Give --model" in told.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(("name", "value"), [("strategy", "best"), ("rules", "no"), ("orders", 3), ("reasons", "some")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("strategy", "best"),
+        ("rules", "no"),
+        ("orders", 3),
+        ("reasons", "some"),
+        ("defences", "none"),
+        ("engine", "gpt"),
+        ("engine", "auto"),
+    ],
+)
 def test_a_plan_that_asks_for_what_nobody_knows_is_misshapen(run: Run, name: str, value: Any) -> None:
     run.edit("plan.json", lambda plan: plan.update({name: value}))
     found = run.verify("environment")
     assert (found.failed, found.levels[0].count) == (("shape",), 1)
     assert found.levels[0].faults[0].startswith(f"plan.json: {name} is {value}; known are ")
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_plan_with_a_limit_of_nothing_is_misshapen(run: Run, limit: int) -> None:
+    run.edit("plan.json", lambda plan: plan.update(limit=limit))
+    told = call("verify", run.folder, "--input", run.input)
+    assert (told.exit_code, f"plan.json: limit is {limit}; it is 1 or more" in told.stdout) == (4, True)
+
+
+def test_a_plan_whose_rubric_has_no_indicators_is_misshapen(run: Run) -> None:
+    run.edit("plan.json", lambda plan: plan["rubrics"]["push"].update(indicators=[]))
+    told = call("verify", run.folder, "--input", run.input)
+    assert (told.exit_code, "plan.json: rubrics.push has no indicators" in told.stdout) == (4, True)
+
+
+@pytest.mark.parametrize("name", ["00000-of-00000", "00002-of-00002", "00000-of-99999999999999"])
+def test_a_marker_of_no_world_finishes_no_run(tmp_path: Path, name: str) -> None:
+    half = finished(tmp_path / "half", "r1", "r2", "r3", "r4", shards=1)
+    (half.folder / "done" / name).touch()
+    found = half.verify("completeness")
+    assert found.failed == ("integrity", "completeness")
+    assert any("the run is not finished" in fault for fault in found.levels[2].faults)
+
+
+def test_a_plan_from_before_it_told_the_task_type_still_verifies(run: Run) -> None:
+    told = RunStore.open(run.folder).plan().digest
+    run.edit("plan.json", lambda plan: plan.pop("default_task_type"))
+    plan = json.loads((run.folder / "plan.json").read_bytes())
+    assert RunStore.open(run.folder).plan().digest == digest_of(plan) != told
+    for path in run.folder.glob("manifest*.json"):
+        run.edit(path.name, lambda manifest: manifest.update(plan_digest=digest_of(plan)))
+    run.seal_again()
+    found = run.verify(strict=True)
+    assert (found.failed, found.levels[4].notes) == ((), [])
+
+
+def test_a_run_is_verified_and_judged_again_under_its_own_task_type(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(line(None, task=...))
+    run = ("run", tmp_path / "in.jsonl", "--engine", "fake", "--task-type", "push", "--out", tmp_path / "run")
+    assert call(*run).exit_code == 0
+    (tmp_path / "run" / "command.json").unlink()
+    asked = ("verify", tmp_path / "run", "--input", tmp_path / "in.jsonl", "--level", "replay")
+    assert call(*asked).exit_code == 0
+    other = call(*asked, "--task-type", "reply")
+    assert (other.exit_code, "default_task_type is push, here reply: not the same question" in other.stdout) == (
+        4,
+        True,
+    )
 
 
 def test_a_figure_that_is_no_number_is_a_fault(run: Run) -> None:
