@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "localjudge"
 GROUND = {
     "errors": "",
     "strict_yaml": "errors",
-    "rows": "errors",
+    "rows": "errors quoting",
     "quoting": "",
     "plain": "errors",
     "records": "errors plain quoting rows",
