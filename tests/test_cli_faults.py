@@ -169,6 +169,7 @@ def test_no_engine_is_answered_with_the_pip_line(
         (("--indicators", "1.1,99.9"), 3, "no indicator '99.9'"),
         (("--engine-arg", "nonsense"), 2, "KEY=VALUE"),
         (("--engine-arg", "a=["), 3, "--engine-arg a"),
+        (("--engine-arg", "delay=abc"), 2, "--engine-arg delay=N"),
         (("--server-url", "http://example.com"), 2, "not on this machine"),
         (("--strategy", "guess"), 2, "guess"),
         (("--limit", "0"), 2, "limit"),
