@@ -132,6 +132,14 @@ def test_the_sign_test_is_exact() -> None:
     assert sign_test(3, 3) == sign_test(0, 0) == 1.0
 
 
+def test_the_sign_test_is_exact_for_thousands_of_pairs() -> None:
+    # beyond the powers of two that a float holds; the normal approximation with continuity correction is near there
+    for wins, losses in ((600, 500), (5000, 4800), (20, 1480)):
+        z = (abs(wins - losses) - 1) / math.sqrt(wins + losses)
+        assert sign_test(wins, losses) == sign_test(losses, wins)
+        assert sign_test(wins, losses) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.01, abs=1e-12)
+
+
 def test_a_tie_counts_half() -> None:
     # above, tied, below: 1 + 1/2 + 0 of 3
     _, result = graded(((1, 0.9), (0, 0.1)), ((1, 0.6), (1, 0.6)), ((0, 0.2), (1, 0.7)))
