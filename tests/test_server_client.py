@@ -17,11 +17,15 @@ import pytest
 from command_line import ROOT, line
 
 from localjudge.engines import open_engine
-from localjudge.engines.base import Message, Part, Request
+from localjudge.engines.base import Engine, Message, Part, Request
 from localjudge.engines.driver import TokenRequest
 from localjudge.engines.encode import ChatEncoder
 from localjudge.engines.vllm_server import ServerSettings, VLLMServer
 from localjudge.errors import EngineError, UsageError
+from localjudge.records import parse_record
+from localjudge.recovery import SteadyJudge
+from localjudge.rubric import load_rubric
+from localjudge.strategies import Settings
 from localjudge.verdicts import answer_schema, schema_text
 
 GOOD = '{"reason":"语气得体","score":1}'
@@ -177,6 +181,19 @@ def test_a_server_that_stops_answering_as_vllm_does_is_an_engine_that_is_gone(se
         with pytest.raises(EngineError, match="does not answer /v1/completions as a vLLM server does"):
             backend.step()
     backend.close()
+
+
+def test_one_answer_that_is_not_vllms_costs_no_record(server: Misbehaving, tiny_model: Path) -> None:
+    def opened() -> Engine:
+        return open_engine("server", tiny_model, name="judge", server_url=url(server), options={"concurrency": 2})
+
+    records = [parse_record({"id": name, "task_type": "push", "message": "您好"}) for name in "ab"]
+    small = load_rubric("push").select(("1.1", "2.1"))
+    judge = SteadyJudge(opened, {"push": small}, Settings(strategy="explain"))
+    server.troubles = [200]
+    assert {verdict.id: verdict.scored for verdict in judge.judge(records)} == {"a": 2, "b": 2}
+    assert judge.reopened == 1
+    judge.close()
 
 
 @pytest.mark.parametrize(
