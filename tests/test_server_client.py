@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from command_line import ROOT, line
 
+from localjudge.engine_choice import EngineChoice
 from localjudge.engines import open_engine
 from localjudge.engines.base import Engine, Message, Part, Request
 from localjudge.engines.driver import TokenRequest
@@ -215,6 +216,12 @@ def test_an_engine_option_that_is_no_sensible_number_is_refused_before_anything_
 ) -> None:
     with pytest.raises(UsageError, match=f"engine option {name} is {value!r}. Give a .*number of at least"):
         open_engine(engine, tmp_path, name="judge", server_url="http://127.0.0.1:9", options={name: value})
+
+
+def test_a_number_of_cards_that_is_none_is_refused_before_a_place_is_sought_for_them() -> None:
+    assert EngineChoice("vllm", {"tensor_parallel_size": 2, "pipeline_parallel_size": 3}).cards(None) == 6
+    with pytest.raises(UsageError, match="engine option tensor_parallel_size is 'two'"):
+        EngineChoice("vllm", {"tensor_parallel_size": "two"}).cards(None)
 
 
 def test_nothing_listening_is_one_clear_error(tiny_model: Path) -> None:
