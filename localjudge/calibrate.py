@@ -17,6 +17,8 @@ import math
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key, sigmoid
@@ -154,17 +156,26 @@ def fit(
 
 
 def figures(probabilities: Sequence[float], labels: Sequence[int]) -> FoldFigures:
-    """Brier score, log loss, accuracy at one half, AUROC, and the expected calibration error over ten equal bins."""
+    """Brier score, log loss, accuracy at one half, AUROC, and the expected calibration error over ten equal bins.
+
+    Probabilities that are equal are not told apart by their labels: each counts with the mean label of all of them, so
+    that a bin's border between them separates no label from another.
+    """
     count = len(labels)
     pairs = sorted(zip(probabilities, labels, strict=True))
+    tied: list[tuple[float, float]] = []
+    for p, group in groupby(pairs, key=itemgetter(0)):
+        alike = [label for _, label in group]
+        tied += [(p, sum(alike) / len(alike))] * len(alike)
+    area = auroc([p for p, label in pairs if label], [p for p, label in pairs if not label])
     clipped = [(min(max(p, 1e-12), 1 - 1e-12), label) for p, label in pairs]
-    bins = [pairs[count * number // 10 : count * (number + 1) // 10] for number in range(10)]
+    bins = [tied[count * number // 10 : count * (number + 1) // 10] for number in range(10)]
     gaps = [abs(sum(p for p, _ in part) - sum(label for _, label in part)) for part in bins if part]
     return FoldFigures(
         brier=sum((p - label) ** 2 for p, label in pairs) / count,
         log_loss=-sum(math.log(p if label else 1 - p) for p, label in clipped) / count,
         accuracy=sum((p >= 0.5) == bool(label) for p, label in pairs) / count,
-        auroc=auroc([p for p, label in pairs if label], [p for p, label in pairs if not label]) or 0.5,
+        auroc=0.5 if area is None else area,
         calibration_error=sum(gaps) / count,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from localjudge.egress import guard
 from localjudge.engines import choose_engine, open_engine
 from localjudge.engines.base import Engine
+from localjudge.engines.options import read_numbers
 from localjudge.errors import UsageError
 from localjudge.offline import check_local
 from localjudge.registry import load_models
@@ -64,11 +65,12 @@ class EngineChoice:
         return {**own, **self.options}
 
     def cards(self, model: LocalModel | None) -> int:
-        """GPUs that one engine takes where there are any; none for an engine that is not in its own process."""
+        """GPUs that one engine takes where there are any; none for an engine that is not in its own process.
+        Raises UsageError for options that say no number of them."""
         if self.engine not in ("vllm", "hf"):
             return 0
-        options = self.all_options(model)
-        return int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
+        options: dict[str, Any] = read_numbers("vllm", self.all_options(model))
+        return int(options.get("tensor_parallel_size", 1) * options.get("pipeline_parallel_size", 1))
 
     def open(self, model: LocalModel | None) -> Engine:
         """Opens the engine, with the options of the model's entry where they apply. Raises EngineError, and ConfigError

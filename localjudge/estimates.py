@@ -4,7 +4,6 @@ numbers out.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -35,8 +34,12 @@ def sign_test(wins: int, losses: int) -> float:
     total = wins + losses
     if total == 0:
         return 1.0
-    tail = sum(math.comb(total, k) for k in range(min(wins, losses) + 1)) / 2.0**total
-    return min(1.0, 2 * tail)
+    ways = tail = 1
+    for k in range(min(wins, losses)):
+        ways = ways * (total - k) // (k + 1)  # the binomial coefficient of k + 1, exactly
+        tail += ways
+    # Whole numbers to the last: no float holds 2 to the power of a thousand pairs.
+    return min(1.0, 2 * tail / (1 << total))
 
 
 def auroc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:

@@ -153,7 +153,7 @@ def read_pairs(path: Path, rubrics: Mapping[TaskType, Rubric]) -> list[Pair]:
     seen: set[str] = set()
     try:
         # Not splitlines: a message may hold a line separator that ends no line of the file.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 ({type(error).__name__}).") from error
     for number, line in enumerate(lines, start=1):

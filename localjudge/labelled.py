@@ -67,7 +67,7 @@ def _check(record: Record, path: Path, rubrics: Mapping[TaskType, Rubric]) -> No
 
 def _holds_pairs(path: Path) -> bool:
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             first = next((line for line in lines if line.strip()), "")
         row = json.loads(first)
     except (OSError, ValueError, RecursionError):

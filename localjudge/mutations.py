@@ -116,7 +116,8 @@ def read_mutations(path: Path) -> tuple[Mutation, ...]:
     Raises InputError that names the file and the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a template may hold a line separator that ends no line of the file.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     mutations = [_mutation(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]

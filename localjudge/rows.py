@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from localjudge.errors import ConfigError, InputError
+from localjudge.quoting import quoted
 
 Row = tuple[int, Any]
 """Line number from 1 (row number in Parquet), and the value there or the InputError that says why there is none."""
@@ -33,6 +34,7 @@ _JSON_HINT = "Each line is one JSON object; a file that holds one JSON list is a
 _UTF8_HINT = "Save it as UTF-8; for a file from a Chinese Windows: iconv -f GB18030 -t UTF-8 OLD > NEW."
 _LINE_HINT = f"A line may have {MAX_LINE_BYTES // 2**20} MiB; split the record or shorten it."
 _STRUCTURED = frozenset({"dialogue_history", "user_profile", "agent_profile", "labels", "extra"})
+_FIELDS = _STRUCTURED | {"id", "task_type", "message", "send_time"}
 _LOOKS_LIKE_JSON = re.compile(r"""\s*(\[\s*[{\]]|\{\s*["'}])""")
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
@@ -242,17 +244,25 @@ def _csv_header(cells: list[str], fault: InputError | None, where: str) -> list[
     if fault:
         raise InputError(f"{where}: {fault.problem}", hint=fault.hint)
     names = [cell.strip() for cell in cells]
-    doubled = sorted({name for name in names if name and names.count(name) > 1})
-    if doubled:
-        raise InputError(f"{where}: column {doubled[0]!r} stands twice.", hint="Column names must differ.")
-    _require_message(names, where)
+    _check_columns(names, where)
     return names
 
 
-def _require_message(names: list[str], where: str) -> None:
+def _check_columns(names: list[str], where: str) -> None:
+    doubled = next((name for place, name in enumerate(names) if name and name in names[:place]), None)
+    if doubled is not None:
+        raise InputError(f"{where}: column {_column(doubled)} stands twice.", hint="Column names must differ.")
     if "message" not in names:
-        shown = ", ".join(repr(name[:40]) for name in names[:12])
-        raise InputError(f"{where}: no column message; found {shown}.", hint="Name the column to judge so.")
+        shown = ", ".join(map(_column, names[:12])) + (", ..." if len(names) > 12 else "")
+        raise InputError(
+            f"{where}: no column message among the {len(names)} found: {shown}.",
+            hint="Name the column to judge so; a table without a header needs one.",
+        )
+
+
+def _column(name: str) -> str:
+    """How a message speaks of a column: where a header is missing, the names are a record's text."""
+    return repr(name) if name in _FIELDS else quoted(name)
 
 
 def _csv_row(header: list[str], cells: list[str]) -> Any:
@@ -288,7 +298,7 @@ def _parquet(parquet: Any, path: str | Path, file: str) -> Iterator[Row]:
     number = 0
     try:
         with parquet.ParquetFile(path) as source:
-            _require_message(source.schema_arrow.names, file)
+            _check_columns(source.schema_arrow.names, file)
             for batch in source.iter_batches(batch_size=64):
                 for offset in range(batch.num_rows):
                     number += 1
@@ -305,11 +315,14 @@ def _parquet_row(row: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """JSON-like values alone. A struct cannot leave a field out, so null stands for absent and is dropped."""
+    """JSON-like values alone. A struct cannot leave a field out, so null stands for absent and is dropped.
+    Raises UnicodeDecodeError for bytes that are no UTF-8."""
     if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items() if inner is not None}
+        return {str(_plain(name)): _plain(inner) for name, inner in value.items() if inner is not None}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
     if isinstance(value, date):
         return value.isoformat()
     return value if value is None or isinstance(value, str | int | float) else str(value)

@@ -299,12 +299,13 @@ class JointCase(Case):
         schema = joint_schema_text(tuple(indicator.id for indicator in self.rubric.indicators))
         messages = self._about(self._prompts.joint(self.rubric))
         self._asked = self._request("joint", messages, tokens, schema, self._settings.thinking_budget)
+        self._cut: Completion | None = None
         return [self._asked]
 
     def absorb(self, completion: Completion) -> list[Request]:
         self._count(completion)
         if completion.finish_reason == "length" and (again := second_try(self._asked)):
-            self._asked = again
+            self._asked, self._cut = again, completion
             return [again]
         ids = tuple(indicator.id for indicator in self.rubric.indicators)
         failure = failure_of(completion)
@@ -317,7 +318,17 @@ class JointCase(Case):
             outcomes = parse_joint(completion.text, ids)
         for indicator in self.rubric.indicators:
             self._grades[indicator.id] = self._grade(indicator, outcomes[indicator.id], completion)
+        if failure is not None and self._cut is not None:
+            self._keep_whole(self._cut, ids, failure)
         return []
+
+    def _keep_whole(self, cut: Completion, ids: tuple[str, ...], failure: Unscored) -> None:
+        """What the first try had whole is not lost with a second one that failed."""
+        whole = parse_cut_joint(cut.text, ids)
+        for indicator in self.rubric.indicators:
+            outcome = whole[indicator.id]
+            if self._grades[indicator.id].unscored is failure and outcome is not Unscored.TRUNCATED:
+                self._grades[indicator.id] = self._grade(indicator, outcome, cut)
 
     def verdict(self) -> Verdict | None:
         return self._whole(self._grades)

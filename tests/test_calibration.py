@@ -129,6 +129,21 @@ def test_figures_of_a_case_worked_by_hand() -> None:
     assert told.auroc == 0.5
 
 
+def test_a_judge_that_ranks_every_couple_wrong_has_an_auroc_of_zero() -> None:
+    assert figures([0.1, 0.2, 0.8, 0.9], [1, 1, 0, 0]).auroc == 0.0
+
+
+@given(st.floats(0, 1), st.lists(st.integers(0, 1), min_size=1, max_size=60))
+def test_one_probability_for_all_errs_by_its_distance_from_the_share_that_passes(p: float, labels: list[int]) -> None:
+    error = figures([p] * len(labels), labels).calibration_error
+    assert error == pytest.approx(abs(p - sum(labels) / len(labels)), abs=1e-9)
+
+
+def test_probabilities_that_are_frequencies_have_no_calibration_error_wherever_a_bin_ends() -> None:
+    probabilities, labels = [0.2] * 15 + [0.8] * 85, [1] * 3 + [0] * 12 + [1] * 68 + [0] * 17
+    assert figures(probabilities, labels).calibration_error == pytest.approx(0, abs=1e-9)
+
+
 @given(st.floats(0, 5), FINITE, FINITE, FINITE)
 def test_a_map_keeps_the_order_of_margins(slope: float, intercept: float, one: float, two: float) -> None:
     fitted_map = MarginMap(slope=slope, intercept=intercept, labels=1)

@@ -77,6 +77,17 @@ def test_messages_quote_a_faulty_value_only_where_it_is_asked_for(tmp_path: Path
         assert ("绝密" in (out / "errors.jsonl").read_text(encoding="utf-8")) is quoted
 
 
+@pytest.mark.parametrize("rows", ["绝密的话13800138000,user\n再见,user\n", "绝密的话,绝密的话\n"])
+def test_a_table_without_a_header_is_refused_without_its_first_record(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(rows, encoding="utf-8")
+    for options, quoted in (((), False), (("--log-text",), True)):
+        result = call(*options, "run", path, *FAKE, "--out", tmp_path / "out")
+        assert (result.exit_code, len(result.stderr.splitlines())) == (3, 1)
+        assert f"{path}:1: " in result.stderr
+        assert ("绝密" in result.stderr) is quoted
+
+
 def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(line("good") + b"".join(data for data, _, _ in BAD.values()))
@@ -158,6 +169,7 @@ def test_no_engine_is_answered_with_the_pip_line(
         (("--indicators", "1.1,99.9"), 3, "no indicator '99.9'"),
         (("--engine-arg", "nonsense"), 2, "KEY=VALUE"),
         (("--engine-arg", "a=["), 3, "--engine-arg a"),
+        (("--engine-arg", "delay=abc"), 2, "--engine-arg delay=N"),
         (("--server-url", "http://example.com"), 2, "not on this machine"),
         (("--strategy", "guess"), 2, "guess"),
         (("--limit", "0"), 2, "limit"),

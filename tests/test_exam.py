@@ -34,6 +34,7 @@ from localjudge.exam import (
     read_pairs,
 )
 from localjudge.examine import take_exam
+from localjudge.labelled import read_labelled
 from localjudge.records import TaskType
 from localjudge.report import render_comparison, render_exam
 from localjudge.rubric import Rubric, load_rubric
@@ -130,6 +131,14 @@ def test_the_sign_test_is_exact() -> None:
     assert sign_test(8, 2) == 112 / 1024
     # an even split is no evidence, and neither is nothing
     assert sign_test(3, 3) == sign_test(0, 0) == 1.0
+
+
+def test_the_sign_test_is_exact_for_thousands_of_pairs() -> None:
+    # beyond the powers of two that a float holds; the normal approximation with continuity correction is near there
+    for wins, losses in ((600, 500), (5000, 4800), (20, 1480)):
+        z = (abs(wins - losses) - 1) / math.sqrt(wins + losses)
+        assert sign_test(wins, losses) == sign_test(losses, wins)
+        assert sign_test(wins, losses) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.01, abs=1e-12)
 
 
 def test_a_tie_counts_half() -> None:
@@ -327,6 +336,13 @@ def test_pairs_by_message_and_by_time_are_read(tmp_path: Path) -> None:
     good, bad = by_time.records()
     assert good.message == bad.message == "中秋快乐！"
     assert [side.send_time.day for side in (good, bad) if side.send_time] == [24, 1]
+
+
+def test_a_pair_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path, pair(1))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [each.pair_id for each in read_pairs(path, RUBRICS)] == ["p1"]
+    assert [entry.group for entry in read_labelled(path, RUBRICS)] == ["p1", "p1"]
 
 
 FAULTS = {

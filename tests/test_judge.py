@@ -238,6 +238,27 @@ def test_a_joint_answer_cut_off_twice_keeps_its_complete_indicators() -> None:
     assert (verdict.total_score, verdict.scored, verdict.usage.requests) == (1, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("second", "why", "scores"),
+    [
+        (Completion("", "", "too_long", error="9 tokens do not fit 8"), Unscored.TOO_LONG, [1, 0, None]),
+        (Completion("", "", "error", error="lost"), Unscored.ENGINE_ERROR, [1, 0, None]),
+        (Completion("", f'{{"1.1":{answer(0)},"2.1":{{"rea', "length"), Unscored.TRUNCATED, [0, 0, None]),
+    ],
+)
+def test_a_joint_answer_keeps_what_it_had_whole_when_asking_again_fails(
+    second: Completion, why: Unscored, scores: list[int | None]
+) -> None:
+    first = Completion("", f'{{"1.1":{answer(1)},"2.1":{answer(0)},"5.5":{{"rea', "length", thinking_tokens=3)
+    verdict = judge_one(
+        lambda r: (second if r.id.endswith("+") else first)._replace(request_id=r.id), Settings(strategy="joint")
+    )
+    assert [grade.score for grade in verdict.detail] == scores
+    assert (verdict.detail[2].unscored, verdict.detail[2].reason) == (why, second.error)
+    assert [grade.source for grade in verdict.detail[:2]] == ["thinking" if scores[0] else "model", "thinking"]
+    assert verdict.usage.requests == 2
+
+
 @pytest.mark.parametrize("strategy", ["explain", "joint"])
 @pytest.mark.parametrize(
     ("script", "why"),

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "localjudge"
 GROUND = {
     "errors": "",
     "strict_yaml": "errors",
-    "rows": "errors",
+    "rows": "errors quoting",
     "quoting": "",
     "plain": "errors",
     "records": "errors plain quoting rows",
@@ -90,13 +90,14 @@ ENGINES = {
     "engines.encode": "engines.base errors",
     "engines.block_hashes": "",
     "engines.constraint": "errors",
+    "engines.options": "errors",
     "engines.driver": "engines.base engines.encode errors",
     "engines.fake": "engines.base",
     "engines.instant": "engines.base engines.driver engines.encode engines.fake",
     "engines.vllm_offline": "engines.base engines.block_hashes engines.constraint engines.driver errors",
     "engines.vllm_server": "engines.base engines.constraint engines.driver engines.encode errors",
     "engines.hf": "engines.base engines.constraint engines.driver errors",
-    "engines": "engines.base engines.driver engines.encode engines.fake engines.hf engines.instant "
+    "engines": "engines.base engines.driver engines.encode engines.fake engines.hf engines.instant engines.options "
     "engines.vllm_offline engines.vllm_server errors",
 }
 # Question side: never a concrete engine, the store, the command line.
@@ -124,7 +125,7 @@ RUNS = {
     "work": "errors manifest stop store verdicts",
     "labels": "errors reads verdicts",
     "recovery": "engines.base errors judge records rubric rules strategies verdicts",
-    "engine_choice": "egress engines engines.base errors offline registry weights",
+    "engine_choice": "egress engines engines.base engines.options errors offline registry weights",
     "strictness": "errors",
     "probe": "calibration engine_choice engines.base errors manifest noise prompts reads records rubric strategies "
     "verbalizer weights",

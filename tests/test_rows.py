@@ -182,6 +182,34 @@ def test_parquet_is_read_with_nested_columns_json_text_and_real_times(tmp_path: 
     assert last.extra == {"day": "2026-01-01T00:00:00"}
 
 
+def test_binary_values_of_parquet_are_text_in_utf8_and_others_a_fault_of_their_row(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    history = '[{"role": "user", "content": "在吗"}]'.encode()
+    table = {
+        "message": pa.array(["您好".encode(), b"\xff", "再见".encode()], pa.binary()),
+        "task_type": ["push"] * 3,
+        "dialogue_history": pa.array([history] * 3, pa.binary()),
+        "user_profile": pa.array([[("昵称".encode(), "小王")]] * 3, pa.map_(pa.binary(), pa.string())),
+    }
+    path = tmp_path / "in.parquet"
+    parquet.write_table(pa.table(table), path)
+    first, fault, last = list(read_records(path))
+    assert isinstance(first, Record) and isinstance(fault, BadRecord) and isinstance(last, Record)
+    assert (first.message, last.message) == ("您好", "再见")
+    assert first.dialogue_history == (Turn(role="user", content="在吗"),)
+    assert first.user_profile == {"昵称": "小王"}
+    assert (fault.where, "utf-8" in fault.problem) == (f"{path}:2", True)
+
+
+def test_parquet_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = [pa.array(["甲"]), pa.array(["乙"]), pa.array(["push"])]
+    path = tmp_path / "in.parquet"
+    parquet.write_table(pa.Table.from_arrays(columns, names=["message", "message", "task_type"]), path)
+    with pytest.raises(InputError, match="column 'message' stands twice"):
+        list(read_records(path))
+
+
 def test_parquet_without_pyarrow_names_the_pip_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)

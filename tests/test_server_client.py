@@ -16,10 +16,17 @@ from pathlib import Path
 import pytest
 from command_line import ROOT, line
 
+from localjudge.engine_choice import EngineChoice
 from localjudge.engines import open_engine
-from localjudge.engines.base import Message, Part, Request
+from localjudge.engines.base import Engine, Message, Part, Request
+from localjudge.engines.driver import TokenRequest
 from localjudge.engines.encode import ChatEncoder
-from localjudge.errors import EngineError
+from localjudge.engines.vllm_server import ServerSettings, VLLMServer
+from localjudge.errors import EngineError, UsageError
+from localjudge.records import parse_record
+from localjudge.recovery import SteadyJudge
+from localjudge.rubric import load_rubric
+from localjudge.strategies import Settings
 from localjudge.verdicts import answer_schema, schema_text
 
 GOOD = '{"reason":"语气得体","score":1}'
@@ -37,6 +44,8 @@ class Misbehaving(ThreadingHTTPServer):
         self.completions = 0
         self.hangs = 0
         """So many completions that come next are never answered."""
+        self.foreign: dict[str, tuple[int, object]] = {}
+        """Statuses and bodies that no vLLM answers with, by path."""
         self.pause = ""
         """What a busy answer says of when to come back."""
 
@@ -48,7 +57,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models":
+        if self.path in self.server.foreign:
+            self.answer(*self.server.foreign[self.path])
+        elif self.path == "/v1/models":
             self.answer(200, {"data": [{"id": "judge", "max_model_len": 4096}]})
         elif self.path == "/version":
             self.answer(200, {"version": "0.32.0"})
@@ -57,6 +68,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path in self.server.foreign:
+            self.answer(*self.server.foreign[self.path])
+            return
         if self.path != "/v1/completions":
             self.answer(404, {})
             return
@@ -79,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"choices": [choice], "usage": {"prompt_tokens": len(body["prompt"])}})
 
     def answer(self, status: int, data: object) -> None:
-        payload = json.dumps(data).encode()
+        payload = data if isinstance(data, bytes) else json.dumps(data).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(payload)))
         if self.server.pause and status in (429, 503):
@@ -135,6 +149,79 @@ def test_a_server_that_ignores_the_constraint_is_refused_at_the_start(server: Mi
     server.obeys = False
     with pytest.raises(EngineError, match="ignores the answer constraint"):
         open_engine("server", tiny_model, name="judge", server_url=url(server))
+
+
+PAGE = b"<html>busy</html>"
+
+
+FOREIGN: list[tuple[str, int, object]] = [
+    ("/v1/models", 200, PAGE),
+    ("/v1/models", 200, []),
+    ("/v1/models", 404, []),
+    ("/v1/models", 200, {"data": ["judge"]}),
+    ("/tokenize", 200, {"tokens": 7}),
+    ("/version", 200, PAGE),
+    ("/v1/completions", 200, {"choices": []}),
+]
+
+
+def test_what_is_no_vllm_server_is_refused_with_one_clear_error(server: Misbehaving) -> None:
+    for path, status, body in FOREIGN:
+        server.foreign = {path: (status, body)}
+        told = "names no model" if status == 404 else f"does not answer {path} as a vLLM server does"
+        with pytest.raises(EngineError, match=told):
+            VLLMServer(ServerSettings(url(server)), server.encoder, name="judge")
+
+
+def test_a_server_that_stops_answering_as_vllm_does_is_an_engine_that_is_gone(server: Misbehaving) -> None:
+    wrong_tokens = {"choices": [{"token_ids": ["a"], "finish_reason": "stop"}]}
+    backend = VLLMServer(ServerSettings(url(server), concurrency=1), server.encoder, name="judge")
+    for body in (PAGE, {"choices": []}, wrong_tokens):
+        server.foreign["/v1/completions"] = (200, body)
+        backend.add(TokenRequest("a", [1], 4, None, (), 0))
+        with pytest.raises(EngineError, match="does not answer /v1/completions as a vLLM server does"):
+            backend.step()
+    backend.close()
+
+
+def test_one_answer_that_is_not_vllms_costs_no_record(server: Misbehaving, tiny_model: Path) -> None:
+    def opened() -> Engine:
+        return open_engine("server", tiny_model, name="judge", server_url=url(server), options={"concurrency": 2})
+
+    records = [parse_record({"id": name, "task_type": "push", "message": "您好"}) for name in "ab"]
+    small = load_rubric("push").select(("1.1", "2.1"))
+    judge = SteadyJudge(opened, {"push": small}, Settings(strategy="explain"))
+    server.troubles = [200]
+    assert {verdict.id: verdict.scored for verdict in judge.judge(records)} == {"a": 2, "b": 2}
+    assert judge.reopened == 1
+    judge.close()
+
+
+@pytest.mark.parametrize(
+    ("engine", "name", "value"),
+    [
+        ("server", "concurrency", "abc"),
+        ("server", "concurrency", 0),
+        ("server", "timeout", float("nan")),
+        ("server", "tries", True),
+        ("hf", "batch_size", "abc"),
+        ("hf", "batch_size", 0),
+        ("vllm", "max_num_seqs", None),
+        ("fake", "delay", "abc"),
+        ("fake", "delay", -1),
+    ],
+)
+def test_an_engine_option_that_is_no_sensible_number_is_refused_before_anything_is_loaded(
+    tmp_path: Path, engine: str, name: str, value: object
+) -> None:
+    with pytest.raises(UsageError, match=f"engine option {name} is {value!r}. Give a .*number of at least"):
+        open_engine(engine, tmp_path, name="judge", server_url="http://127.0.0.1:9", options={name: value})
+
+
+def test_a_number_of_cards_that_is_none_is_refused_before_a_place_is_sought_for_them() -> None:
+    assert EngineChoice("vllm", {"tensor_parallel_size": 2, "pipeline_parallel_size": 3}).cards(None) == 6
+    with pytest.raises(UsageError, match="engine option tensor_parallel_size is 'two'"):
+        EngineChoice("vllm", {"tensor_parallel_size": "two"}).cards(None)
 
 
 def test_nothing_listening_is_one_clear_error(tiny_model: Path) -> None:

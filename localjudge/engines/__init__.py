@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from localjudge.engines.base import Engine
+from localjudge.engines.options import read_numbers
 from localjudge.errors import ConfigError, UsageError
 
 ENGINES = ("auto", "vllm", "server", "hf", "fake")
@@ -39,10 +40,11 @@ def open_engine(
     """Opens an engine for the model in a folder. `server` needs the folder too, for its tokenizer and template; `fake`
     needs none, and with one makes real token ids of the prompts.
 
-    Raises EngineError when it cannot be opened, ConfigError for a model folder that cannot be used.
+    Raises EngineError when it cannot be opened, ConfigError for a model folder that cannot be used, UsageError for
+    options that the engine does not take.
     """
     kind = choose_engine(engine)
-    chosen = dict(options or {})
+    chosen = read_numbers(kind, options or {})
     if model_folder is None and kind == "fake":
         from localjudge.engines.fake import FakeEngine
 
@@ -72,17 +74,16 @@ def open_engine(
 
         if not server_url:
             raise UsageError("engine server needs an address.", hint="Give --server-url http://127.0.0.1:8000.")
-        settings = ServerSettings(url=server_url, api_key=api_key, **_server_options(chosen))  # type: ignore[arg-type]
+        _check_server_options(chosen)
+        settings = ServerSettings(url=server_url, api_key=api_key, **chosen)  # type: ignore[arg-type]
         backend = VLLMServer(settings, encoder, name=name)
     return TokenEngine(backend, encoder)
 
 
-def _server_options(options: Mapping[str, object]) -> dict[str, int | float]:
-    readers = {"concurrency": int, "timeout": float, "tries": int}
-    unknown = sorted(set(options) - set(readers))
+def _check_server_options(options: Mapping[str, object]) -> None:
+    unknown = sorted(set(options) - {"concurrency", "timeout", "tries"})
     if unknown:
         raise UsageError(
             f"engine server has no option {unknown[0]!r}.",
-            hint=f"It has {', '.join(readers)}; a model's own options go to `localjudge serve`.",
+            hint="It has concurrency, timeout, tries; a model's own options go to `localjudge serve`.",
         )
-    return {key: readers[key](str(value)) for key, value in options.items()}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -48,8 +49,8 @@ class ServerSettings:
 class VLLMServer(Backend):
     """Up to `concurrency` requests in flight against one server.
 
-    Raises EngineError when the server cannot be reached, serves no model, tokenizes differently from the local
-    tokenizer, or ignores the constraint.
+    Raises EngineError when the server cannot be reached, does not answer as vLLM does, serves no model, tokenizes
+    differently from the local tokenizer, or ignores the constraint.
     """
 
     def __init__(self, settings: ServerSettings, encoder: ChatEncoder, *, name: str) -> None:
@@ -72,6 +73,7 @@ class VLLMServer(Backend):
             self._served, context = self._served_model()
             self._check_tokenizer(encoder)
             self._check_constraint(encoder)
+            versions = self._server_version()
         except BaseException:
             self._client.close()
             raise
@@ -85,7 +87,7 @@ class VLLMServer(Backend):
             engine="server",
             model=name,
             context_length=context,
-            versions=self._server_version(),
+            versions=versions,
             options={"served_model": self._served, "concurrency": settings.concurrency},
         )
 
@@ -134,9 +136,12 @@ class VLLMServer(Backend):
         response = self._send("POST", "/v1/completions", body)
         if response.status_code != 200:
             return TokenCompletion(request.id, (), "error", error=_problem(response))
-        data = response.json()
+        with self._understood(response) as data:
+            return self._read(data, request)
+
+    def _read(self, data: Any, request: TokenRequest) -> TokenCompletion:
         choice = data["choices"][0]
-        tokens = tuple(choice.get("token_ids") or ())
+        tokens = tuple(int(token) for token in choice.get("token_ids") or ())
         if not tokens and choice.get("text"):
             raise EngineError(
                 "the server returns no token ids.", hint="Use a vLLM server (0.30 or newer) for --engine server."
@@ -150,10 +155,22 @@ class VLLMServer(Backend):
             request.id,
             tokens,
             choice["finish_reason"] if known else "error",
-            cached_tokens=details.get("cached_tokens") or 0,
+            cached_tokens=int(details.get("cached_tokens") or 0),
             error="" if known else f"the server ended the request: {choice['finish_reason']}",
             choice_logprobs=_choice_logprobs(choice, request.choice_ids),
         )
+
+    @contextmanager
+    def _understood(self, response: httpx.Response) -> Iterator[Any]:
+        """The JSON of an answer. Whatever goes wrong while it is taken apart says that the answer is not vLLM's."""
+        try:
+            yield response.json()
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise EngineError(
+                f"server {self._settings.url} does not answer {response.url.path} as a vLLM server does "
+                f"({_problem(response)}).",
+                hint="Check the address, and what stands between; `localjudge serve MODEL` starts a server.",
+            ) from error
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         problem, asked_pause, hangs, attempt = "", 0.0, 0, 0
@@ -182,17 +199,23 @@ class VLLMServer(Backend):
             raise EngineError(
                 f"server {self._settings.url} refused the key.", hint="Set LOCALJUDGE_API_KEY to the server's key."
             )
-        models = response.json().get("data") if response.status_code == 200 else None
+        if response.status_code != 200:
+            raise EngineError(f"server {self._settings.url} names no model ({_problem(response)}).")
+        with self._understood(response) as data:
+            models = [(str(model["id"]), int(model.get("max_model_len") or 32768)) for model in data.get("data") or ()]
         if not models:
             raise EngineError(f"server {self._settings.url} names no model ({_problem(response)}).")
         if len(models) > 1:
-            served = ", ".join(model["id"] for model in models)
+            served = ", ".join(name for name, _ in models)
             raise EngineError(f"server {self._settings.url} serves several models ({served}).", hint="Serve one.")
-        return models[0]["id"], int(models[0].get("max_model_len") or 32768)
+        return models[0]
 
     def _server_version(self) -> dict[str, str]:
         response = self._send("GET", "/version")
-        return {"vllm": str(response.json().get("version", ""))} if response.status_code == 200 else {}
+        if response.status_code != 200:
+            return {}
+        with self._understood(response) as data:
+            return {"vllm": str(data.get("version", ""))}
 
     def _check_tokenizer(self, encoder: ChatEncoder) -> None:
         text = "客服：您好，订单 #42 已发货 🚚 OK?"
@@ -200,7 +223,9 @@ class VLLMServer(Backend):
         response = self._send("POST", "/tokenize", body)
         if response.status_code != 200:
             return
-        if tuple(response.json().get("tokens", ())) != encoder.encode_text(text):
+        with self._understood(response) as data:
+            tokens = tuple(data.get("tokens", ()))
+        if tokens != encoder.encode_text(text):
             raise EngineError(
                 f"server {self._settings.url} serves {self._served}, whose tokenizer differs from the local model's.",
                 hint="Give --model the folder or name of the model that is served.",
@@ -241,9 +266,9 @@ def _retry_after(response: httpx.Response) -> float:
 def _problem(response: httpx.Response) -> str:
     try:
         data = response.json()
-        detail = data.get("error", data)
+        detail = data.get("error", data) if isinstance(data, dict) else {}
         message = detail.get("message", "") if isinstance(detail, dict) else str(detail)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = ""
     first = str(message).strip().splitlines()[0][:200] if str(message).strip() else ""
     return f"HTTP {response.status_code}{': ' + first if first else ''}"
