@@ -202,8 +202,10 @@ def load_models(path: Path | None = None) -> dict[str, ModelSpec]:
 
 
 def demo_models(path: Path | None = None) -> tuple[ModelSpec, ...]:
-    """The models that the demo would use, best first. Raises ConfigError as `load_models` does."""
+    """The models that the demo would use, best first. Raises ConfigError as `load_models` does, and for none."""
     models, demo = _load(path)
+    if not demo:
+        raise ConfigError(f"{_read(path)[1]}: lists no models under demo.", hint="Give --model, or name models there.")
     return tuple(models[name] for name in demo)
 
 

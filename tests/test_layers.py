@@ -154,7 +154,7 @@ RUNS = {
 # Reading side: never engines, prompts, judge, run.
 READING = {
     "stats": "records verdicts",
-    "exam": "errors estimates records rubric verdicts",
+    "exam": "errors estimates records rows rubric verdicts",
     "resistance": "estimates",
     "status": "manifest store",
     "export": "characters errors stored verdicts",
