@@ -190,6 +190,15 @@ def test_what_cannot_be_asked_is_told_and_leaves_no_folder(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_label_and_a_missing_task_type_are_told_so_that_they_can_be_mended(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("a", labels={"1.1": 2}) + line("b", task=...) + line("c", labels={"1.1": "绝密"}))
+    told = call("run", path, "--dry-run").stderr.splitlines()
+    assert told[0].endswith("label '1.1' is 2. Labels are 0 or 1; leave out the rest.")
+    assert told[1].endswith("task_type is missing. Give it in the record, or --task-type for all of them.")
+    assert "label '1.1' is (2 characters)." in told[2]
+
+
 def test_an_input_given_twice_is_named_once_and_not_each_of_its_records(good: Path) -> None:
     again = good.parent / ".." / good.parent.name / good.name
     result = call("run", good, again, "--dry-run")
