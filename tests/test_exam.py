@@ -573,5 +573,5 @@ def test_the_command_takes_a_pair_file_and_refuses_a_faulty_one(tmp_path: Path) 
 
 
 def test_the_command_refuses_an_exam_without_pairs_or_model() -> None:
-    assert call("--indicators", "9.9").exit_code == 2
+    assert call("--indicators", "9.9").exit_code == 3
     assert CliRunner().invoke(main, ["exam", "--engine", "hf"]).exit_code == 2

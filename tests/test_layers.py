@@ -187,8 +187,8 @@ DOOR = {
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
     "cli_rubrics": "rubric verdicts",
-    "cli_machine": "cli_options cli_run egress egress_proof engines.vllm_offline errors machine nvidia offline "
-    "registry weights",
+    "cli_machine": "cli_options cli_run egress egress_proof engine_choice engines.vllm_offline errors machine nvidia "
+    "offline registry weights",
     "cli_verify": "calibration cli_options engine_choice errors evidence findings manifest offline recount rejudge "
     "signature store verify",
     "": "agent errors judge records rubric strategies verdicts",
