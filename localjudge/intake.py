@@ -26,6 +26,10 @@ from localjudge.weights import LocalModel
 BAD_RECORDS_SHOWN = 20
 
 
+def _untold(_: str) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """What a run was asked to do. `model` may be None for the fake engine alone, which then counts characters."""
@@ -49,8 +53,8 @@ class RunRequest:
     """Where probes lie; a band found for the setting that is opened goes into the manifest."""
     command: Mapping[str, Any] | None = None
     """How the command line asked for this, kept in the run folder for `retry`."""
-    note: Callable[[str], None] = lambda _: None
-    """Told what is no fault and may still not be meant, a line each, before anything is loaded."""
+    tell: Callable[[str], None] = _untold
+    """Is given a line on the input that is no fault, before anything is loaded."""
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -207,7 +211,7 @@ def _note_unasked(request: RunRequest, present: set[TaskType]) -> None:
     unasked = dict.fromkeys(each.id for rubric in chosen for each in rubric.indicators if each.id not in asked)
     if unasked:
         refs = " or ".join(rubric.ref for rubric in packs)
-        request.note(f"no record is asked about {', '.join(unasked)}: not in {refs}.")
+        request.tell(f"no record is asked about {', '.join(unasked)}: not in {refs}.")
 
 
 def _entries(request: RunRequest, seen: IdLedger | None = None) -> Iterator[Record | BadRecord]:

@@ -199,6 +199,12 @@ def test_a_label_and_a_missing_task_type_are_told_so_that_they_can_be_mended(tmp
     assert "label '1.1' is (2 characters)." in told[2]
 
 
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_an_empty_name_is_no_folder_to_write_to(good: Path, command: str) -> None:
+    result = call(command, *((good,) if command == "run" else ()), *FAKE, "--out", "")
+    assert (result.exit_code, "Invalid value for '--out': it is empty." in result.stderr) == (2, True)
+
+
 def test_an_input_given_twice_is_named_once_and_not_each_of_its_records(good: Path) -> None:
     again = good.parent / ".." / good.parent.name / good.name
     result = call("run", good, again, "--dry-run")
