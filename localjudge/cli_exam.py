@@ -19,7 +19,7 @@ from localjudge.cli_options import (
     rubrics,
     settings,
 )
-from localjudge.errors import UsageError
+from localjudge.errors import ConfigError, UsageError
 from localjudge.exam import Pair, compare, packaged_exam, read_pairs
 from localjudge.examine import take_exam, take_rules_exam
 from localjudge.offline import go_offline
@@ -105,11 +105,11 @@ def _examine_rules(packs: dict[TaskType, Rubric], pairs: list[Pair], *, as_json:
 
 
 def _wanted(pairs: list[Pair], indicators: str) -> list[Pair]:
-    """The pairs on the indicators asked for. Raises UsageError for one that no pair is about."""
+    """The pairs on the indicators asked for. Raises ConfigError for one that no pair is about."""
     wanted = set(indicator_ids(indicators))
     unknown = sorted(wanted - {pair.indicator for pair in pairs})
     if unknown:
-        raise UsageError(f"no pair is about {', '.join(unknown)}.", hint="Check --indicators.")
+        raise ConfigError(f"no pair is about {', '.join(unknown)}.", hint="Check --indicators.")
     return [pair for pair in pairs if not wanted or pair.indicator in wanted]
 
 

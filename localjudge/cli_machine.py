@@ -13,6 +13,7 @@ from localjudge.cli_options import engine_arguments
 from localjudge.cli_run import demo_file
 from localjudge.egress import drop_log, guard
 from localjudge.egress_proof import Watched, prove
+from localjudge.engine_choice import EngineChoice
 from localjudge.engines.vllm_offline import cpu_options
 from localjudge.errors import UsageError
 from localjudge.machine import Diagnosis, diagnose, key_file, server_command, smallest_pulled
@@ -42,6 +43,8 @@ def doctor(egress: bool, plant: bool, model_name: str | None, engine: str | None
 
 
 def _prove_egress(model_name: str | None, engine: str | None, *, plant: bool, as_json: bool) -> None:
+    if engine:
+        engine = EngineChoice(engine).engine
     model = model_name or ("" if engine == "fake" else smallest_pulled(load_models()))
     if not model and engine is None:
         click.echo("no model is here, so nothing but the model itself is real: the fake engine judges", err=True)

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from localjudge import weights
-from localjudge.errors import ConfigError, UsageError
+from localjudge.errors import ConfigError
 from localjudge.registry import ModelSpec, find_model, load_models
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -134,7 +134,7 @@ def _folder(name_or_path: str, known: dict[str, ModelSpec]) -> tuple[Path, Model
     folder = weights.home() / "models" / spec.name
     # A model with a damaged card or a missing file is here, too: that is what verify is for.
     if not folder.is_dir():
-        raise UsageError(f"model {spec.name} is not on this machine.", hint=f"Run: localjudge models pull {spec.name}")
+        raise ConfigError(f"model {spec.name} is not on this machine.", hint=f"Run: localjudge models pull {spec.name}")
     return folder, spec
 
 

@@ -182,8 +182,11 @@ def rubrics(names: tuple[str, ...], indicators: str) -> dict[TaskType, Rubric]:
 
 
 def indicator_ids(text: str) -> tuple[str, ...]:
-    """The ids of a comma-separated list."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """The ids of a comma-separated list, which may be a full-width one. Raises UsageError for a list without ids."""
+    ids = tuple(part.strip() for part in text.replace("，", ",").split(",") if part.strip())
+    if text and not ids:
+        raise UsageError("--indicators names none.", hint="Give ids such as 1.1,2.1, or leave it out for all.")
+    return ids
 
 
 def _selected(rubrics: dict[TaskType, Rubric], wanted: tuple[str, ...]) -> dict[TaskType, Rubric]:

@@ -138,12 +138,16 @@ def _sampled(
             if isinstance(entry, BadRecord):
                 raise entry.error()
             if entry.task_type not in packs:
-                raise InputError(f"record {entry.id}: no rubric for task type {entry.task_type}.", hint="Add --rubric.")
+                where = seen.claim(entry.id, "", 0)
+                raise InputError(
+                    f"{where}: record {entry.id!r}: no rubric for task type {entry.task_type}.",
+                    hint=f"Give --rubric a pack for {entry.task_type}, and --indicators one of its indicators.",
+                )
             total += 1
             if len(chosen) < sample:
                 chosen.append(entry)
     if not total:
-        raise InputError("no record in " + ", ".join(path.name for path in inputs) + ".")
+        raise InputError("no record in " + ", ".join(map(str, inputs)) + ".")
     return chosen, total
 
 

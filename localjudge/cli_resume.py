@@ -11,8 +11,9 @@ import click
 from localjudge.cli_progress import shown
 from localjudge.cli_results import echo_summary
 from localjudge.cli_run import STDIN, build_request, limit_options
-from localjudge.errors import UsageError
+from localjudge.errors import ResumeError, UsageError
 from localjudge.offline import go_offline
+from localjudge.records import input_digest
 from localjudge.report import render_status
 from localjudge.retry import retry as retry_run
 from localjudge.status import run_status
@@ -34,6 +35,9 @@ def retry(folder: Path, inputs: tuple[str, ...], server_url: str, progress: str,
     paths = tuple(Path(text) for text in inputs or command["inputs"])
     if not inputs and "-" in command["inputs"]:
         raise UsageError(f"the run was judged from {STDIN}.", hint="Give the same records as a file after the folder.")
+    if input_digest(paths) != store.plan().input_digest:
+        named = ", ".join(map(str, paths))
+        raise ResumeError(f"{named}: not what {folder} was judged from.", hint="Give the same files in the same order.")
     asked = command | ({"server_url": server_url} if server_url else {})
     result = shown(build_request(paths, folder, asked, **limits), progress, retry_run)
     click.echo(f"{result.judged} records gained scores.", err=True)

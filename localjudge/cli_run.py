@@ -47,6 +47,16 @@ STDIN = "standard input"
 SPOOL = "localjudge-standard-input.jsonl"
 
 
+class _Folder(click.Path):
+    """A folder by its name, which is not empty: that would be the folder that the command is run in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(value, param, ctx) if value != "" else self.fail("it is empty.", param, ctx)
+
+
+FOLDER = _Folder(path_type=Path)
+
+
 def _judging_options(command: Command) -> Command:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
@@ -85,7 +95,7 @@ def limit_options(command: Command) -> Command:
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--model", "model_name", help="Name in models.yaml, or a folder.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder: a new one, or that of the same run.")
+@click.option("--out", type=FOLDER, help="Run folder: a new one, or that of the same run.")
 @click.option("--task-type", type=click.Choice(["reply", "push"]), help="For records that do not say.")
 @click.option("--on-bad-input", type=click.Choice(["fail", "skip"]), default="fail")
 @click.option("--reproducible", is_flag=True, help="Strictest engine settings of this device; see determinism.")
@@ -110,7 +120,7 @@ def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_r
 
 @click.command(context_settings={"default_map": {"reasons": "failed"}})
 @click.option("--model", "model_name", help="Instead of the demo model.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"))
+@click.option("--out", type=FOLDER, default=Path("runs/demo"))
 @_judging_options
 def demo(model_name: str | None, out: Path, **options: Any) -> None:
     """Judge four packaged examples with a small model, fetching it first if it is not here yet."""
@@ -177,8 +187,13 @@ def build_request(
         labels={path: STDIN for path in paths if path.name == SPOOL},
         probes=probes() if model else None,
         command={"inputs": list(given), **options},
+        tell=_note,
         **limits,
     )
+
+
+def _note(line: str) -> None:
+    click.echo(spelled_out(f"note: {line}"), err=True)
 
 
 def _strict(choice: EngineChoice) -> EngineChoice:

@@ -19,7 +19,7 @@ from localjudge.manifest import Plan
 from localjudge.offline import go_offline
 from localjudge.recount import Source
 from localjudge.rejudge import SAMPLE, Means
-from localjudge.signature import signed
+from localjudge.signature import load_public_key, signed
 from localjudge.store import RunStore
 from localjudge.verify import Verification, source_of
 from localjudge.verify import verify as verify_run
@@ -46,6 +46,8 @@ def verify(
 ) -> None:
     """Check that the run at FOLDER is whole, unchanged and rightly counted; with --model, judge a sample again."""
     go_offline()
+    if public_key is not None:
+        load_public_key(public_key)  # a wrong one is told before anything is read, signed or not
     last: Level = level or ("replay" if model_name else "environment")
 
     def at_hand(evidence: Evidence) -> tuple[Source, Means]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from localjudge.errors import InputError
 from localjudge.estimates import Interval, auroc, bootstrap, sign_test
 from localjudge.records import Record, TaskType, parse_record
+from localjudge.rows import not_utf8, unreadable
 from localjudge.rubric import Rubric
 from localjudge.verdicts import Grade, Verdict
 
@@ -154,8 +155,11 @@ def read_pairs(path: Path, rubrics: Mapping[TaskType, Rubric]) -> list[Pair]:
     try:
         # Not splitlines: a message may hold a line separator that ends no line of the file.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 ({type(error).__name__}).") from error
+    except OSError as error:
+        raise unreadable(str(path), error) from error
+    except UnicodeDecodeError as error:
+        fault, number = not_utf8(error), error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{number}: {fault.problem}", hint=fault.hint) from error
     for number, line in enumerate(lines, start=1):
         if line.strip():
             pairs.append(_read_pair(line, f"{path}:{number}", rubrics, seen))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,10 @@ from localjudge.verdicts import answer_schema, joint_schema
 from localjudge.weights import LocalModel
 
 BAD_RECORDS_SHOWN = 20
+
+
+def _untold(_: str) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,13 @@ class RunRequest:
     """Where probes lie; a band found for the setting that is opened goes into the manifest."""
     command: Mapping[str, Any] | None = None
     """How the command line asked for this, kept in the run folder for `retry`."""
+    tell: Callable[[str], None] = _untold
+    """Is given a line on the input that is no fault, before anything is loaded."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The inputs as messages name them."""
+        return tuple(self.labels.get(path, str(path)) for path in self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +79,21 @@ def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset
     """Reads the whole input once, before any model loads. `stored`: ids of the shard's records that have a verdict.
 
     Raises InputError, naming every place up to a bound, for faulty records under `on_bad_input="fail"`; and when no
-    record is left to judge.
+    record is left to judge. Raises UsageError for a file that is given twice.
     """
+    _insist_on_each_once(request)
+    ledger = IdLedger()
+    present: set[TaskType] = set()
     good, share, before, refused = 0, 0, 0, []
-    for entry in _entries(request):
+    for entry in _entries(request, ledger):
         if isinstance(entry, BadRecord):
             refused.append(entry)
         elif entry.task_type not in request.rubrics:
-            raise InputError(
-                f"record {entry.id}: no rubric for task type {entry.task_type}.",
-                hint=f"Add --rubric with a pack for {entry.task_type}.",
-            )
+            # The ledger has met this id, so that it answers with its place.
+            raise _without_rubric(request, entry, ledger.claim(entry.id, "", 0))
         elif request.limit is None or good < request.limit:
             good += 1
+            present.add(entry.task_type)
             share += request.shard.holds(entry.id)
             before += entry.id in stored
     if refused and request.on_bad_input == "fail":
@@ -92,7 +105,8 @@ def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset
         )
         raise InputError("\n".join(lines))
     if not good:
-        raise InputError("no record to judge in " + ", ".join(path.name for path in request.inputs) + ".")
+        raise InputError(f"no record to judge in {', '.join(request.input_names)}.")
+    _note_unasked(request, present)
     return CheckedInput(good, tuple(refused), input_digest(request.inputs), share, before)
 
 
@@ -100,8 +114,7 @@ def check_unchanged(request: RunRequest, checked: CheckedInput, hint: str) -> No
     """Raises InputError, with the hint, when the input is no longer what `check_input` read: it is read again for the
     judging, minutes later."""
     if input_digest(request.inputs) != checked.digest:
-        names = ", ".join(request.labels.get(path, path.name) for path in request.inputs)
-        raise InputError(f"{names} changed since it was checked.", hint=hint)
+        raise InputError(f"{', '.join(request.input_names)} changed since it was checked.", hint=hint)
 
 
 def prepare(request: RunRequest) -> tuple[CheckedInput, Plan, Stored]:
@@ -173,8 +186,36 @@ def make_plan(request: RunRequest, checked: CheckedInput) -> Plan:
     )
 
 
-def _entries(request: RunRequest) -> Iterator[Record | BadRecord]:
-    seen = IdLedger()
+def _insist_on_each_once(request: RunRequest) -> None:
+    met: set[Path] = set()
+    for path, name in zip(request.inputs, request.input_names, strict=True):
+        if path.resolve() in met:
+            raise UsageError(f"{name} is given twice.", hint="Name each input once.")
+        met.add(path.resolve())
+
+
+def _without_rubric(request: RunRequest, record: Record, where: str | None) -> InputError:
+    task = record.task_type
+    problem = f"{where}: record {record.id!r}: no rubric for task type {task}"
+    if any(rubric.pack is not rubric for rubric in request.rubrics.values()):
+        hint = f"Name one of its indicators too; where --rubric is given, add a pack for {task}."
+        return InputError(f"{problem} has one of --indicators.", hint=hint)
+    return InputError(f"{problem}.", hint=f"Add --rubric with a pack for {task}.")
+
+
+def _note_unasked(request: RunRequest, present: set[TaskType]) -> None:
+    """Notes indicators that were chosen by their ids, and that no record of the input is asked about."""
+    packs = [request.rubrics[task] for task in sorted(present)]
+    asked = {indicator.id for rubric in packs for indicator in rubric.indicators}
+    chosen = [rubric for rubric in request.rubrics.values() if rubric.pack is not rubric]
+    unasked = dict.fromkeys(each.id for rubric in chosen for each in rubric.indicators if each.id not in asked)
+    if unasked:
+        refs = " or ".join(rubric.ref for rubric in packs)
+        request.tell(f"no record is asked about {', '.join(unasked)}: not in {refs}.")
+
+
+def _entries(request: RunRequest, seen: IdLedger | None = None) -> Iterator[Record | BadRecord]:
+    seen = seen or IdLedger()
     for path in request.inputs:
         label = request.labels.get(path)
         yield from read_records(path, default_task_type=request.default_task_type, seen=seen, label=label)

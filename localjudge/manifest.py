@@ -107,10 +107,13 @@ class Plan(_Frozen):
         """Each field in which two plans differ, with the value here and the one there, digests cut short."""
         untold = set() if self.tells_task_type and other.tells_task_type else {"default_task_type"}
         here, there = (dict(_leaves("", plan.model_dump(mode="json", exclude=untold))) for plan in (self, other))
+        differing = [name for name in dict.fromkeys((*here, *there)) if here.get(name) != there.get(name)]
+        # That a mapping is empty on one side is told by what stands in it on the other.
+        parents = {name.rpartition(".")[0] for name in differing}
         return [
             (name, _shown(here.get(name)), _shown(there.get(name)))
-            for name in dict.fromkeys((*here, *there))
-            if here.get(name) != there.get(name)
+            for name in differing
+            if name not in parents or {} not in (here.get(name), there.get(name))
         ]
 
 

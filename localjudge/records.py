@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from localjudge.errors import InputError, UsageError
 from localjudge.plain import check_plain, is_plain
-from localjudge.quoting import quoted
+from localjudge.quoting import quoted, quoted_name
 from localjudge.rows import Row, file_label, open_rows
 from localjudge.rows import input_digest as input_digest
 
@@ -119,7 +119,8 @@ class Record(_Frozen):
             raise InputError(f"labels is {_kind(value)}.", hint='Write an object such as {"1.1": 1, "5.4": 0}.')
         for name, label in value.items():
             if type(label) is not int or label not in (0, 1):
-                problem = f"label {quoted(name)} is {quoted(label)}."
+                told = quoted(label) if isinstance(label, str) else quoted_name(label)
+                problem = f"label {quoted_name(name)} is {told}."
                 raise InputError(problem, hint="Labels are 0 or 1; leave out the rest.")
         return value
 
@@ -189,7 +190,7 @@ def parse_record(data: Mapping[str, Any], *, default_task_type: TaskType | None 
     known |= {"message": data.get("message"), "extra": _extra(data)}
     if "task_type" not in known:
         if default_task_type is None:
-            raise InputError("task_type is missing.", hint="Give it in the record, or a task type for the whole input.")
+            raise InputError("task_type is missing.", hint="Give it in the record, or --task-type for all of them.")
         known["task_type"] = default_task_type
     try:
         record = Record.model_validate({"id": "unnamed"} | known)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from localjudge.errors import ConfigError
 from localjudge.strict_yaml import load_yaml
+from localjudge.validation import first_fault
 
 _Text = Annotated[str, Field(min_length=1)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -202,8 +203,10 @@ def load_models(path: Path | None = None) -> dict[str, ModelSpec]:
 
 
 def demo_models(path: Path | None = None) -> tuple[ModelSpec, ...]:
-    """The models that the demo would use, best first. Raises ConfigError as `load_models` does."""
+    """The models that the demo would use, best first. Raises ConfigError as `load_models` does, and for none."""
     models, demo = _load(path)
+    if not demo:
+        raise ConfigError(f"{_read(path)[1]}: lists no models under demo.", hint="Give --model, or name models there.")
     return tuple(models[name] for name in demo)
 
 
@@ -256,10 +259,8 @@ def _entry(name: str, body: object, where: str) -> ModelSpec:
     try:
         return ModelSpec.model_validate({"name": name, **body})
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: model {name!r}: {place + ': ' if place else ''}{message}.") from error
+        fault, hint = first_fault(error, body)
+        raise ConfigError(f"{where}: model {name!r}: {fault}.", hint=hint) from error
 
 
 def _flat_source(source: Any) -> Any:

@@ -18,7 +18,9 @@ from localjudge.stats import IndicatorSummary, Summary, TaskSummary
 from localjudge.status import RunStatus
 
 TITLE_CELLS = 56
-"""Width of an indicator's title in a table; a Chinese character takes two cells."""
+"""Width of an indicator's title in a table; a Chinese character takes two cells. It gives way to the others."""
+REASONS_CELLS = 36
+"""Width from which reasons for no score go on in the next line."""
 
 
 def render_summary(summary: Summary, *, width: int | None = None) -> str:
@@ -39,29 +41,36 @@ def render_summary(summary: Summary, *, width: int | None = None) -> str:
 
 
 def _task_table(task: TaskSummary, columns: int) -> Table:
+    rows = task.indicators
+    figures = {
+        "pass rate": [percent(row.pass_rate) for row in rows],
+        "coverage": [f"{row.scored}/{row.asked}" for row in rows],
+        "n/a": [str(row.not_applicable) for row in rows],
+        "failed": [str(row.scored - row.passed) for row in rows],
+    }
+    # A column that would be all zeros is left out.
+    if any(row.contradictions for row in rows):
+        figures["contradictions"] = [str(row.contradictions) for row in rows]
+    if any(row.numerically_undecided for row in rows):
+        figures["undecided"] = [str(row.numerically_undecided) for row in rows]
+    unscored = [_reasons(row) for row in rows]
+    ids = [row.id for row in rows]
+    beside = [max(4, _width("id", ids)), min(_width("unscored", unscored), REASONS_CELLS)]
+    beside += [_width(heading, cells) for heading, cells in figures.items()]
+    left = columns - sum(beside) - 2 * len(beside)  # two blanks between columns
     table = Table(title=f"{task.rubric}: {task.records} records", title_justify="left", box=None, pad_edge=False)
     table.add_column("id", no_wrap=True, min_width=4)
-    table.add_column("indicator", overflow="ellipsis", no_wrap=True, max_width=max(16, min(TITLE_CELLS, columns - 60)))
-    # A column that would be all zeros is left out.
-    contradicted = any(row.contradictions for row in task.indicators)
-    undecided = any(row.numerically_undecided for row in task.indicators)
-    extra = [*(["contradictions"] if contradicted else []), *(["undecided"] if undecided else [])]
-    for heading in ("pass rate", "coverage", "n/a", "failed", *extra):
+    table.add_column("indicator", overflow="ellipsis", no_wrap=True, max_width=max(16, min(TITLE_CELLS, left)))
+    for heading in figures:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unscored")
-    for row in task.indicators:
-        table.add_row(
-            row.id,
-            spelled_out(row.indicator),  # before the table measures it
-            percent(row.pass_rate),
-            f"{row.scored}/{row.asked}",
-            str(row.not_applicable),
-            str(row.scored - row.passed),
-            *([str(row.contradictions)] if contradicted else []),
-            *([str(row.numerically_undecided)] if undecided else []),
-            _reasons(row),
-        )
+    for name, row, *cells in zip(ids, rows, *figures.values(), unscored, strict=True):
+        table.add_row(name, spelled_out(row.indicator), *cells)  # spelled out before the table measures it
     return table
+
+
+def _width(heading: str, cells: Sequence[str]) -> int:
+    return max(map(len, (heading, *cells)))
 
 
 def _task_line(task: TaskSummary) -> str:

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import date
@@ -32,6 +33,7 @@ MAX_LINE_BYTES = 32 * 2**20
 _KINDS = "Kinds: .jsonl, .ndjson (each also with .gz), .json, .csv, .parquet, or - for JSON lines on stdin."
 _JSON_HINT = "Each line is one JSON object; a file that holds one JSON list is a .json file."
 _UTF8_HINT = "Save it as UTF-8; for a file from a Chinese Windows: iconv -f GB18030 -t UTF-8 OLD > NEW."
+_UTF16_HINT = "Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW."
 _LINE_HINT = f"A line may have {MAX_LINE_BYTES // 2**20} MiB; split the record or shorten it."
 _STRUCTURED = frozenset({"dialogue_history", "user_profile", "agent_profile", "labels", "extra"})
 _FIELDS = _STRUCTURED | {"id", "task_type", "message", "send_time"}
@@ -89,7 +91,7 @@ def input_digest(paths: Iterable[str | Path]) -> str:
 def _opened(path: str | Path, file: str, kind: str) -> Iterator[Row]:
     opener: Any = gzip.open if kind == "gz" else open
     source = nullcontext(sys.stdin.buffer) if kind == "stdin" else None
-    reader = {"json": partial(_json_file, file=file), "csv": partial(_csv_file, file=file)}.get(kind, _json_lines)
+    reader = partial({"json": _json_file, "csv": _csv_file}.get(kind, _json_lines), file=file)
     try:
         with source or opener(path, "rb") as stream:
             yield from reader(stream)
@@ -97,11 +99,13 @@ def _opened(path: str | Path, file: str, kind: str) -> Iterator[Row]:
         raise unreadable(file, error) from error
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | InputError]]:
+def _lines(stream: BinaryIO, file: str) -> Iterator[tuple[int, bytes | InputError]]:
     number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
         if number == 1:
+            if line.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+                raise InputError(f"{file}: not UTF-8 but UTF-16.", hint=_UTF16_HINT)
             line = line.removeprefix(b"\xef\xbb\xbf")
         if len(line) <= MAX_LINE_BYTES or line.endswith(b"\n"):
             yield number, line
@@ -111,8 +115,8 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | InputError]]:
         yield number, InputError("the line is too long.", hint=_LINE_HINT)
 
 
-def _json_lines(stream: BinaryIO) -> Iterator[Row]:
-    for number, line in _lines(stream):
+def _json_lines(stream: BinaryIO, file: str) -> Iterator[Row]:
+    for number, line in _lines(stream, file):
         if isinstance(line, InputError):
             yield number, line
         elif line.strip():
@@ -130,8 +134,15 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"byte 0x{data[error.start]:02x} at byte offset {error.start}"
-        raise InputError(f"not UTF-8 ({found}, counted from 0).", hint=_UTF8_HINT) from None
+        raise not_utf8(error) from None
+
+
+def not_utf8(error: UnicodeDecodeError) -> InputError:
+    """The one way to say that bytes are no UTF-8: which, and what to run."""
+    if error.object.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return InputError("not UTF-8 but UTF-16.", hint=_UTF16_HINT)
+    found = f"byte 0x{error.object[error.start]:02x} at byte offset {error.start}"
+    return InputError(f"not UTF-8 ({found}, counted from 0).", hint=_UTF8_HINT)
 
 
 def _parse_json(text: str) -> Any:
@@ -193,8 +204,8 @@ def _skip_space(text: str, at: int) -> int:
 class _CsvText:
     """Feeds a csv reader and remembers, for the row being read, where it began and the first fault of its bytes."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._lines = _lines(stream)
+    def __init__(self, stream: BinaryIO, file: str) -> None:
+        self._lines = _lines(stream, file)
         self.first = self.last = 0
         self.fault: InputError | None = None
 
@@ -219,7 +230,7 @@ class _CsvText:
 
 def _csv_file(stream: BinaryIO, file: str) -> Iterator[Row]:
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    text = _CsvText(stream)
+    text = _CsvText(stream, file)
     reader = csv.reader(text, strict=True)
     header: list[str] | None = None
     while True:
@@ -241,6 +252,9 @@ def _csv_file(stream: BinaryIO, file: str) -> Iterator[Row]:
 
 
 def _csv_header(cells: list[str], fault: InputError | None, where: str) -> list[str]:
+    mark = next((mark for mark in ";\t|" if "message" in "".join(cells[:1]).split(mark)), "")
+    if len(cells) == 1 and cells != ["message"] and mark:
+        raise InputError(f"{where}: the cells are separated by {mark!r}.", hint="Save it with commas between them.")
     if fault:
         raise InputError(f"{where}: {fault.problem}", hint=fault.hint)
     names = [cell.strip() for cell in cells]

@@ -31,6 +31,7 @@ from localjudge.checks.base import Check
 from localjudge.errors import ConfigError
 from localjudge.records import TaskType
 from localjudge.strict_yaml import load_yaml
+from localjudge.validation import first_fault
 
 Polarity = Literal["direct", "inverted"]
 
@@ -223,7 +224,5 @@ def _parse(text: str, where: str) -> Rubric:
     try:
         return Rubric.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{where}: {place + ': ' if place else ''}{message}.") from error
+        fault, hint = first_fault(error, data)
+        raise ConfigError(f"{where}: {fault}.", hint=hint) from error

@@ -23,21 +23,27 @@ def signed(data: bytes, private_key: Path) -> bytes:
 
 
 def is_signed(data: bytes, signature: bytes, public_key: Path) -> bool:
-    """Whether the owner of the key signed these bytes. Raises ConfigError for a file that holds no public key."""
-    serialization, ed25519 = _cryptography()
+    """Whether the owner of the key signed these bytes. Raises ConfigError as `load_public_key`."""
+    key = load_public_key(public_key)
     from cryptography.exceptions import InvalidSignature
 
-    try:
-        key = serialization.load_pem_public_key(_read(public_key))
-    except ValueError as error:
-        raise _no_key(public_key, "public") from error
-    if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise _no_key(public_key, "public")
     try:
         key.verify(signature, data)
     except InvalidSignature:
         return False
     return True
+
+
+def load_public_key(path: Path) -> Any:
+    """The key in a file. Raises ConfigError for a file that holds no public Ed25519 key."""
+    serialization, ed25519 = _cryptography()
+    try:
+        key = serialization.load_pem_public_key(_read(path))
+    except ValueError as error:
+        raise _no_key(path, "public") from error
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise _no_key(path, "public")
+    return key
 
 
 def _cryptography() -> tuple[Any, Any]:

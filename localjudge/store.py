@@ -305,7 +305,7 @@ class RunStore:
         try:
             return write()
         except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+            raise _cannot_write(self.folder, error, goes_on=self._writable) from error
 
 
 @contextmanager
@@ -334,8 +334,6 @@ def _pretty(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
 
 
-def _cannot_write(place: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"cannot write {place}: {error.strerror or error}.",
-        hint="Check space and permissions; what is stored stays, and the same command goes on from there.",
-    )
+def _cannot_write(place: Path, error: OSError, *, goes_on: bool = False) -> StoreError:
+    rest = "; what is stored stays, and the same command goes on from there" if goes_on else ""
+    return StoreError(f"cannot write {place}: {error.strerror or error}.", hint=f"Check space and permissions{rest}.")

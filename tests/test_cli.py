@@ -94,6 +94,16 @@ def test_indicators_may_stand_in_one_pack_alone(tmp_path: Path) -> None:
     assert [row["id"] for row in task["indicators"]] == [min(only_reply)]
 
 
+def test_an_indicator_that_no_record_is_asked_about_is_named_before_the_run(tmp_path: Path, good: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("甲", "reply"))
+    told = call("run", path, "--dry-run", "--indicators", "1.1，6.4")
+    assert told.exit_code == 0
+    assert told.stderr.splitlines()[0] == f"note: no record is asked about 6.4: not in {load_rubric('reply').ref}."
+    assert "note:" not in call("run", good, "--dry-run", "--indicators", "1.1,6.4").stderr
+    assert "note:" not in call("run", path, "--dry-run").stderr
+
+
 def test_a_pack_of_ones_own_serves_by_path(tmp_path: Path) -> None:
     text = (ROOT / "localjudge" / "rubrics" / "push.yaml").read_text(encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(text.replace("rubric: push\n", "rubric: mine\n"), encoding="utf-8")

@@ -167,6 +167,12 @@ def test_no_engine_is_answered_with_the_pip_line(
         (("--rubric", "push", "--rubric", "push"), 2, "two rubrics for task type push"),
         (("--rubric", "push"), 3, "no rubric for task type reply"),
         (("--indicators", "1.1,99.9"), 3, "no indicator '99.9'"),
+        (("--indicators", " ,，"), 2, "--indicators names none"),
+        (
+            ("--indicators", "6.4"),
+            3,
+            "good.jsonl:2: record '乙': no rubric for task type reply has one of --indicators. Name one",
+        ),
         (("--engine-arg", "nonsense"), 2, "KEY=VALUE"),
         (("--engine-arg", "a=["), 3, "--engine-arg a"),
         (("--engine-arg", "delay=abc"), 2, "--engine-arg delay=N"),
@@ -182,6 +188,34 @@ def test_what_cannot_be_asked_is_told_and_leaves_no_folder(
     assert (result.exit_code, result.stdout) == (code, "")
     assert problem in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_label_and_a_missing_task_type_are_told_so_that_they_can_be_mended(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("a", labels={"1.1": 2}) + line("b", task=...) + line("c", labels={"1.1": "绝密"}))
+    told = call("run", path, "--dry-run").stderr.splitlines()
+    assert told[0].endswith("label '1.1' is 2. Labels are 0 or 1; leave out the rest.")
+    assert told[1].endswith("task_type is missing. Give it in the record, or --task-type for all of them.")
+    assert "label '1.1' is (2 characters)." in told[2]
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_an_empty_name_is_no_folder_to_write_to(good: Path, command: str) -> None:
+    result = call(command, *((good,) if command == "run" else ()), *FAKE, "--out", "")
+    assert (result.exit_code, "Invalid value for '--out': it is empty." in result.stderr) == (2, True)
+
+
+def test_an_input_given_twice_is_named_once_and_not_each_of_its_records(good: Path) -> None:
+    again = good.parent / ".." / good.parent.name / good.name
+    result = call("run", good, again, "--dry-run")
+    assert (result.exit_code, result.stderr) == (2, f"error: {again} is given twice. Name each input once.\n")
+
+
+def test_inputs_without_a_record_are_named_as_they_were_given(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty.jsonl").touch()
+    done = process("run", "in/empty.jsonl", "-", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (3, b"error: no record to judge in in/empty.jsonl, standard input.\n")
 
 
 def test_a_pack_with_one_label_is_refused(tmp_path: Path, good: Path) -> None:

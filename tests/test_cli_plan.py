@@ -87,7 +87,7 @@ def test_a_sample_counts_all_records_and_the_tokens_of_the_first(tmp_path: Path)
     [
         (line("a"), ("--model", "qwen3-8b", "--gpu", "h1000"), 3, "h100-sxm"),
         (line("a"), ("--model", "qwen3-80b"), 3, "qwen3-8b"),
-        (b"", ("--model", "qwen3-8b"), 3, "no record in in.jsonl"),
+        (b"", ("--model", "qwen3-8b"), 3, "in.jsonl."),
         (line("a") + b"{\n", ("--model", "qwen3-8b"), 3, "in.jsonl:2: not JSON"),
         (line("a", message=UNENDING), ("--model", "qwen3-8b"), 2, "16384"),
     ],

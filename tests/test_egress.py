@@ -274,6 +274,7 @@ def test_doctor_proves_it_and_does_not_pass_a_planted_attempt() -> None:
     ("arguments", "said"),
     [
         (("doctor", "--plant"), "belong to --egress"),
+        (("doctor", "--egress", "--engine", "fak"), "error: no engine named 'fak'"),
         (("run", "x", "--out", "y", "--isolate", "--server-url", "http://127.0.0.1:1"), "reaches no server"),
     ],
 )

@@ -139,3 +139,9 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> Non
     result = call("export", tmp_path / "out", "--to", "csv", "--out", tmp_path / "none" / "x.csv")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "cannot write" in result.stderr
+    (tmp_path / "out" / "seal.json").unlink()
+    (tmp_path / "out" / "seal.json" / "in the way").mkdir(parents=True)
+    again = call("seal", tmp_path / "out")
+    assert again.exit_code == 1
+    for told in (result.stderr, again.stderr):
+        assert "Check space and permissions.\n" in told and "goes on" not in told

@@ -20,12 +20,13 @@ PACKAGE = Path(__file__).parent.parent / "localjudge"
 GROUND = {
     "errors": "",
     "strict_yaml": "errors",
+    "validation": "",
     "rows": "errors quoting",
     "quoting": "",
     "plain": "errors",
     "records": "errors plain quoting rows",
-    "rubric": "checks checks.base errors records strict_yaml",
-    "registry": "errors strict_yaml",
+    "rubric": "checks checks.base errors records strict_yaml validation",
+    "registry": "errors strict_yaml validation",
     "gpus": "errors strict_yaml",
     "egress": "",
     "guarded.sitecustomize": "egress",
@@ -154,7 +155,7 @@ RUNS = {
 # Reading side: never engines, prompts, judge, run.
 READING = {
     "stats": "records verdicts",
-    "exam": "errors estimates records rubric verdicts",
+    "exam": "errors estimates records rows rubric verdicts",
     "resistance": "estimates",
     "status": "manifest store",
     "export": "characters errors stored verdicts",
@@ -178,7 +179,7 @@ DOOR = {
     "ray_executor registry run shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
     "strategies strictness weights",
-    "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
+    "cli_resume": "cli_progress cli_results cli_run errors offline records report retry status store",
     "cli_attack": "attack cli_exam cli_options errors exam mutations offline prompts report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
@@ -187,8 +188,8 @@ DOOR = {
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
     "cli_rubrics": "rubric verdicts",
-    "cli_machine": "cli_options cli_run egress egress_proof engines.vllm_offline errors machine nvidia offline "
-    "registry weights",
+    "cli_machine": "cli_options cli_run egress egress_proof engine_choice engines.vllm_offline errors machine nvidia "
+    "offline registry weights",
     "cli_verify": "calibration cli_options engine_choice errors evidence findings manifest offline recount rejudge "
     "signature store verify",
     "": "agent errors judge records rubric strategies verdicts",

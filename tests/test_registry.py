@@ -139,6 +139,18 @@ def test_a_faulty_entry_is_refused_by_name(tmp_path: Path, old: str, new: str, f
     assert "\n" not in str(caught.value)
 
 
+def test_a_list_without_demo_models_says_so(tmp_path: Path) -> None:
+    path = _write(tmp_path, ENTRY)
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: lists no models under demo. Give --model")):
+        demo_models(path)
+
+
+def test_a_misspelled_key_is_told_with_the_one_that_is_missing(tmp_path: Path) -> None:
+    path = _write(tmp_path, ENTRY.replace("context_length", "context_lenght"))
+    with pytest.raises(ConfigError, match=r"model 'mine': context_lenght: unknown key\. Did you mean context_length"):
+        load_models(path)
+
+
 WHEELS = """wheels: {{{form}, member: '*', file: a.gguf, size: 1, sha256: {sha}, format: gguf}}"""
 
 

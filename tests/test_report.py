@@ -84,6 +84,15 @@ def test_many_reasons_for_no_score_wrap_and_cut_no_number() -> None:
     assert all(f"{count} {reason}" in " ".join(text.split()) for reason, count in why.items())
 
 
+def test_the_title_gives_way_to_every_column_there_is() -> None:
+    full = row(title="很长的标题" * 30, contradictions=3, numerically_undecided=2, asked=12_345, scored=12_340)
+    text = render_summary(summary(full.model_copy(update={"unscored": {"too_long": 3, "engine_error": 2}})))
+    heading = next(line for line in text.splitlines() if line.startswith("id"))
+    assert heading.split()[-3:] == ["contradictions", "undecided", "unscored"]
+    assert line_of(text, "2.1").endswith("12340/12345 2 12334 3 2 3 too_long, 2 engine_error")
+    assert max(map(len, text.splitlines())) <= 120
+
+
 def test_the_text_has_no_terminal_codes() -> None:
     assert "\x1b" not in render_summary(summary(row()))
 

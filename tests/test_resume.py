@@ -476,6 +476,10 @@ def test_retry_finds_input_and_options_by_itself(records: Path, tmp_path: Path) 
     records.rename(tmp_path / "moved.jsonl")
     assert call("retry", out).exit_code == 3
     assert call("retry", out, tmp_path / "moved.jsonl").exit_code == 0
+    (tmp_path / "other.jsonl").write_text("{}\n", encoding="utf-8")
+    other = call("retry", out, tmp_path / "other.jsonl")
+    assert (other.exit_code, f"other.jsonl: not what {out} was judged from." in other.stderr) == (3, True)
+    assert "--out" not in other.stderr
 
 
 def test_a_record_that_an_engine_died_of_verifies_and_after_a_retry_it_is_as_if_it_had_not(tmp_path: Path) -> None:

@@ -117,6 +117,14 @@ def test_a_broken_json_file_is_an_error_of_the_file(data: bytes, problem: str) -
         read(data, "in.json")
 
 
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["in.jsonl", "in.json", "in.csv"])
+def test_utf16_is_told_once_for_the_whole_file_with_what_to_run(name: str, codec: str) -> None:
+    data = "\ufeff" + 'message,"您好"\n' * 3
+    with pytest.raises(InputError, match=rf"{name}: not UTF-8 but UTF-16\. .*iconv -f UTF-16 -t UTF-8"):
+        read(data.encode(codec), name)
+
+
 def test_csv_cells_hold_json_or_plain_text() -> None:
     cells = {
         "task_type": "0",
@@ -151,7 +159,13 @@ def test_a_faulty_csv_row_is_named_and_its_neighbours_survive(row: bytes, proble
 
 @pytest.mark.parametrize(
     ("header", "problem"),
-    [(b"id;message\n", "no column message"), (b"message,id,id\n", "'id' stands twice"), (b"\xff\n", ":1: not UTF-8")],
+    [
+        (b"id;message\n", "separated by ';'"),
+        (b"id\tmessage\n", r"separated by '\\t'. Save it with commas"),
+        (b"id;text\n", "no column message"),
+        (b"message,id,id\n", "'id' stands twice"),
+        (b"\xff\n", ":1: not UTF-8"),
+    ],
 )
 def test_a_csv_header_that_cannot_serve_is_an_error_of_the_file(header: bytes, problem: str) -> None:
     with pytest.raises(InputError, match=problem):

@@ -166,6 +166,13 @@ def refusal(path: Path) -> str:
     return said
 
 
+def test_an_unknown_key_is_told_with_its_entry_and_the_key_that_it_may_stand_for(write: Callable[[str], Path]) -> None:
+    told = "in '1.1': groups.0.indicators.0.criterium: unknown key. Did you mean criterion?"
+    assert refusal(write(changed("criterion:", "criterium:"))).endswith(f": {told}")
+    lost = refusal(write(changed("fail_when: 没有问候", "language: zh")))
+    assert lost.endswith(": in '1.1': groups.0.indicators.0.language: unknown key.")
+
+
 def changed(old: str, new: str) -> str:
     """The small pack with one passage replaced."""
     assert SMALL.count(old) == 1

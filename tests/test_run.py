@@ -231,7 +231,7 @@ def test_nothing_left_to_judge_is_bad_input(tmp_path: Path, write: Any, entries:
 
 def test_a_task_type_without_a_rubric_is_told_before_anything_is_made(tmp_path: Path, write: Any) -> None:
     path = write(record("a"), record("b", "reply"))
-    with pytest.raises(InputError, match=r"record b.*reply"):
+    with pytest.raises(InputError, match=r"record 'b'.*reply"):
         execute(request(path, tmp_path / "out", rubrics={"push": RUBRICS["push"]}))
     assert not (tmp_path / "out").exists()
 

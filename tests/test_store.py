@@ -129,6 +129,14 @@ def test_each_verdict_is_one_line_of_readable_utf8(tmp_path: Path) -> None:
     assert list(RunStore.open(tmp_path).verdicts()) == [with_breaks]
 
 
+def test_an_option_that_one_of_two_plans_has_is_told_in_one_line() -> None:
+    more = PLAN.model_copy(update={"engine_options": {"a": 1, "b": {"c": 2}}})
+    assert PLAN.model_copy(update={"engine_options": {}}).differences(more) == [
+        ("engine_options.a", "nothing", "1"),
+        ("engine_options.b.c", "nothing", "2"),
+    ]
+
+
 def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:
     RunStore.create(tmp_path, PLAN).close()
     before = (tmp_path / "plan.json").read_bytes()
@@ -183,7 +191,7 @@ def test_a_place_that_cannot_be_written_is_an_error_of_the_store(tmp_path: Path)
 
 def test_a_file_where_a_parent_folder_should_be_is_an_error_of_the_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(StoreError, match="cannot write"):
+    with pytest.raises(StoreError, match=r"cannot write.*the same command goes on from there\."):
         RunStore.create(tmp_path / "file" / "run", PLAN)
 
 

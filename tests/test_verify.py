@@ -429,10 +429,8 @@ def test_what_is_not_what_was_sealed_is_not_signed(run: Run, keys: tuple[Path, P
 def test_a_file_that_is_no_key_is_bad_configuration(run: Run, keys: tuple[Path, Path], text: str) -> None:
     for key, arguments in (
         (keys[0], ("seal", run.folder, "--sign")),
-        (keys[1], ("verify", run.folder, "--public-key")),
+        (keys[1], ("verify", run.folder, "--public-key")),  # also where there is no signature to hold it against
     ):
-        if arguments[0] == "verify":
-            (run.folder / "seal.sig").write_bytes(b"0" * 64)
         key.write_text(text, encoding="utf-8")
         told = call(*arguments, key)
         assert (told.exit_code, "Ed25519 key in PEM" in told.stderr) == (3, True)
@@ -501,6 +499,15 @@ def test_a_run_that_is_not_finished_does_not_verify(tmp_path: Path) -> None:
     assert found.failed == ("integrity", "completeness")
     assert "the run is not finished" in found.levels[1].faults[0]
     assert call("seal", half.folder).exit_code == 1
+
+
+def test_a_run_killed_before_its_first_manifest_is_told_unfinished_and_no_more(tmp_path: Path) -> None:
+    half = finished(tmp_path / "half", "r1", "r2", "r3", "r4", shards=1)
+    for path in [*half.folder.glob("manifest*.json"), *half.folder.glob("done/*")]:
+        path.unlink()
+    found = {findings.level: findings.faults for findings in half.verify("numbers").levels}
+    assert sum("the run is not finished" in fault for fault in found["completeness"]) == 1
+    assert found["numbers"] == []
 
 
 def test_damage_that_the_run_repaired_is_a_note(run: Run) -> None:

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 
 from localjudge import model_folder, sources, weights
 from localjudge.cli_models import models as models_command
-from localjudge.errors import ConfigError, EngineError, LocalJudgeError, StoreError
+from localjudge.errors import ConfigError, EngineError, StoreError
 from localjudge.registry import HuggingFaceSource, ModelScopeSource, ModelSpec, PathSource, WheelsSource, load_models
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -785,7 +785,7 @@ def test_pull_prints_the_folder_and_keeps_progress_off_stdout(tmp_path: Path, ho
 )
 def test_errors_leave_the_commands_unprinted(arguments: tuple[str, str]) -> None:
     result = _invoke(*arguments)
-    assert isinstance(result.exception, LocalJudgeError) and result.output == ""
+    assert isinstance(result.exception, ConfigError) and result.output == ""
     assert "qwen3-8b" in str(result.exception)
 
 
