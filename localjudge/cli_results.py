@@ -16,6 +16,9 @@ from localjudge.report import render_summary
 from localjudge.stats import Summary
 from localjudge.store import RunStore, write_verdicts
 from localjudge.stored import Stored
+from localjudge.targets import STDOUT, writable_target
+
+force_option = click.option("--force", is_flag=True, help="Replace the file that --out names.")
 
 
 @click.command()
@@ -30,17 +33,21 @@ def summary(folder: Path, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--band", type=float, nargs=2, required=True, help="The uncertain range of p_pass.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the verdicts decided anew here.")
+@force_option
 @click.option("--json", "as_json", is_flag=True)
-def replay(folder: Path, band: tuple[float, float], out: Path | None, as_json: bool) -> None:
+def replay(folder: Path, band: tuple[float, float], out: Path | None, force: bool, as_json: bool) -> None:
     """Decide a cascade run anew with another --band, from its stored stages: no model is asked."""
     chosen = band_of(band)
+    if out == STDOUT:
+        raise UsageError("the figures go to standard output.", hint="Give --out a file.")
+    target = None if out is None else writable_target(out, force=force)
     store, stored = opened(folder)
     plan = store.plan()
     if plan.strategy != "cascade":
         raise UsageError(f"{folder} was judged with --strategy {plan.strategy}: it has no stages to decide from.")
     verdicts = [redecide(verdict, chosen, thinks=plan.thinking_budget is not None) for verdict in stored]
-    if out is not None:
-        write_verdicts(out, marked(verdicts, noise_of(store, chosen)))
+    if target is not None:
+        write_verdicts(target, marked(verdicts, noise_of(store, chosen)))
     echo_summary(summed(store, verdicts, chosen), as_json=as_json)
 
 

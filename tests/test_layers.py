@@ -33,6 +33,7 @@ GROUND = {
     "isolation": "errors",
     "offline": "egress errors",
     "disk": "",
+    "targets": "errors",
     "nvidia": "",
     "characters": "",
     "mutations": "errors",
@@ -172,8 +173,8 @@ DOOR = {
     "cli_options": "calibration decisions engine_choice errors isolation prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "intake run work",
-    "cli_results": "cli_options decisions errors marking noise report stats store stored",
-    "cli_export": "cli_results export marking noise redact store weights",
+    "cli_results": "cli_options decisions errors marking noise report stats store stored targets",
+    "cli_export": "cli_results export marking noise redact store targets weights",
     "cli_run": "characters cli_options cli_progress cli_results engine_choice errors intake nvidia offline "
     "ray_executor registry run shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
