@@ -177,8 +177,13 @@ def build_request(
         labels={path: STDIN for path in paths if path.name == SPOOL},
         probes=probes() if model else None,
         command={"inputs": list(given), **options},
+        tell=_note,
         **limits,
     )
+
+
+def _note(line: str) -> None:
+    click.echo(spelled_out(f"note: {line}"), err=True)
 
 
 def _strict(choice: EngineChoice) -> EngineChoice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,15 @@ from localjudge.stop import GRACE
 from localjudge.store import RunStore
 from localjudge.stored import Stored
 from localjudge.strategies import Settings
+from localjudge.unread import Unread
 from localjudge.verdicts import answer_schema, joint_schema
 from localjudge.weights import LocalModel
 
 BAD_RECORDS_SHOWN = 20
+
+
+def _untold(_: str) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class RunRequest:
     """Where probes lie; a band found for the setting that is opened goes into the manifest."""
     command: Mapping[str, Any] | None = None
     """How the command line asked for this, kept in the run folder for `retry`."""
+    tell: Callable[[str], None] = _untold
+    """Is given a line on the input that is no fault, before anything is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset
     Raises InputError, naming every place up to a bound, for faulty records under `on_bad_input="fail"`; and when no
     record is left to judge.
     """
-    good, share, before, refused = 0, 0, 0, []
+    good, share, before, refused, unread = 0, 0, 0, [], Unread()
     for entry in _entries(request):
         if isinstance(entry, BadRecord):
             refused.append(entry)
@@ -81,6 +88,7 @@ def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset
             )
         elif request.limit is None or good < request.limit:
             good += 1
+            unread.note(entry)
             share += request.shard.holds(entry.id)
             before += entry.id in stored
     if refused and request.on_bad_input == "fail":
@@ -93,6 +101,8 @@ def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset
         raise InputError("\n".join(lines))
     if not good:
         raise InputError("no record to judge in " + ", ".join(path.name for path in request.inputs) + ".")
+    if line := unread.told():
+        request.tell(line)
     return CheckedInput(good, tuple(refused), input_digest(request.inputs), share, before)
 
 

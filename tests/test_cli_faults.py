@@ -115,6 +115,49 @@ def test_a_record_longer_than_the_context_is_kept_and_warned_of(tmp_path: Path) 
     assert {tuple(row["unscored"].items()) for row in task["indicators"]} == {(("too_long", 1),)}
 
 
+# Fields that no model sees
+
+
+TURNS = [{"role": "user", "content": "在吗"}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        (
+            {"history": TURNS, "userprofile": {"昵称": "阿哲"}},
+            "note: no record has dialogue_history or user_profile; the model does not see history (2 records), "
+            "userprofile (2 records). Did you mean dialogue_history, user_profile?",
+        ),
+        ({"对话": TURNS}, "note: no record has dialogue_history; the model does not see 对话 (2 records). It sees"),
+        ({"聊天": "客户：在吗？客服：在的，您请说，有什么可以帮您？"}, "the model does not see 聊天 (2 records)"),
+        ({"dialogue_history": TURNS, "user-profile": {"昵称": "阿哲"}}, "Did you mean user_profile?"),
+        ({"h\u202eistory" + "长" * 90: TURNS}, "h\\u202eistory" + "长" * 32 + " (2 records)"),
+        ({"dialogue_history": TURNS, "order_history": TURNS, "tags": ["a"] * 30}, ""),
+        ({"campaign": "A1", "channel": 3}, ""),
+        ({}, ""),
+    ],
+)
+def test_fields_that_may_have_been_meant_for_the_model_are_noted_once(
+    tmp_path: Path, fields: dict[str, Any], note: str
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("一", **fields) + line("二", **fields))
+    result = call("run", path, "--dry-run", "--progress", "none")
+    assert result.exit_code == 0
+    told = [text for text in result.stderr.splitlines() if text.startswith("note: ")]
+    assert len(told) == bool(note)
+    assert not note or note in told[0]
+
+
+def test_a_note_on_many_fields_names_a_few(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(line("一", **{f"字段{number}": TURNS for number in range(30)}))
+    (told,) = [text for text in call("run", path, "--dry-run").stderr.splitlines() if text.startswith("note: ")]
+    assert "and 25 more" in told
+    assert len(told) < 300
+
+
 # What else cannot be
 
 

@@ -24,6 +24,7 @@ GROUND = {
     "quoting": "",
     "plain": "errors",
     "records": "errors plain quoting rows",
+    "unread": "records",
     "rubric": "checks checks.base errors records strict_yaml",
     "registry": "errors strict_yaml",
     "gpus": "errors strict_yaml",
@@ -132,7 +133,7 @@ RUNS = {
     "verbalizer weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
     "intake": "checks engine_choice errors manifest prompts records rubric shards stop store stored strategies "
-    "verdicts weights",
+    "unread verdicts weights",
     "run": "asked egress engines.base errors intake isolation labels manifest marking noise probe records recovery "
     "seal segments shards stats stop store stored work",
     "worker": "errors intake labels manifest offline records recovery run store stored verdicts",
