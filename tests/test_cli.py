@@ -7,8 +7,10 @@ import os
 import time
 from pathlib import Path
 
+import click
 import pytest
 from command_line import FAKE, ROOT, call, line, process
+from test_docs import commands
 
 from localjudge.rubric import load_rubric
 
@@ -179,3 +181,36 @@ def test_the_demo_judges_records_of_the_example_files(tmp_path: Path) -> None:
     assert call("demo", *FAKE, "--out", tmp_path / "demo").exit_code == 0
     # What is fast enough for a first look: reasons where something is wrong.
     assert json.loads((tmp_path / "demo" / "plan.json").read_text("utf-8"))["reasons"] == "failed"
+
+
+LEAVES = [(name, command) for name, command in commands() if not isinstance(command, click.Group)]
+
+
+@pytest.mark.parametrize(("name", "command"), LEAVES, ids=[name for name, _ in LEAVES])
+def test_each_option_is_set_by_the_variable_of_its_name(
+    name: str, command: click.Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context: click.Context | None = None
+    for word in name.split()[:-1]:
+        context = click.Context(command, parent=context, info_name=word, auto_envvar_prefix=word.upper())
+    context = click.Context(command, parent=context, info_name=name.split()[-1])
+    for option in (entry for entry in command.params if isinstance(entry, click.Option)):
+        (flag,) = [text for text in option.opts if text.startswith("--")]
+        variable = f"{name} {flag.strip('-')}".replace(" ", "_").replace("-", "_").upper()
+        monkeypatch.setenv(variable, "given")
+        assert option.resolve_envvar_value(context) in ("given", True), variable
+        monkeypatch.delenv(variable)
+        assert option.resolve_envvar_value(context) is None, variable
+
+
+def test_the_environment_chooses_rubric_model_and_output(
+    tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RUBRIC": "push reply", "ENGINE_ARG": "a=1 b=2", "JSON": "1", "ENGINE": "fake"}.items():
+        monkeypatch.setenv(f"LOCALJUDGE_RUN_{name}", value)
+    result = call("run", good, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["records"] == 2
+    assert json.loads((tmp_path / "out" / "plan.json").read_bytes())["engine_options"] == {"a": 1, "b": 2}
+    monkeypatch.setenv("LOCALJUDGE_RUN_RUBRIC", "nonsense")
+    assert "nonsense" in call("run", good, "--out", tmp_path / "other").stderr
