@@ -37,6 +37,9 @@ def retry(folder: Path, inputs: tuple[str, ...], server_url: str, progress: str,
     asked = command | ({"server_url": server_url} if server_url else {})
     result = shown(build_request(paths, folder, asked, **limits), progress, retry_run)
     click.echo(f"{result.judged} records gained scores.", err=True)
+    if not store.complete:
+        hint = "the same `localjudge run` goes on with the rest"
+        click.echo(f"note: {folder} is not finished, and only what it holds was asked again; {hint}.", err=True)
     if result.summary:
         echo_summary(result.summary, as_json=as_json)
 

@@ -465,6 +465,17 @@ class _engines:  # noqa: N801 - reads as a function
         return made_up(asked)
 
 
+def test_retry_of_an_unfinished_run_says_that_it_is_none(records: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert call("run", records, "--engine", "fake", "--rank", 0, "--world-size", 2, "--out", out).exit_code == 0
+    result = call("retry", out)
+    assert result.exit_code == 0
+    assert "is not finished" in result.stderr
+    assert "the same `localjudge run` goes on" in result.stderr
+    assert call("run", records, "--engine", "fake", "--out", out).exit_code == 0
+    assert "is not finished" not in call("retry", out).stderr
+
+
 def test_retry_finds_input_and_options_by_itself(records: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with _engines(lambda asked: "消息r03" in str(asked.messages)):
