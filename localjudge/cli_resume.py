@@ -30,6 +30,7 @@ def retry(folder: Path, inputs: tuple[str, ...], server_url: str, progress: str,
     """Ask again what has no score in the run at FOLDER (INPUTS only if they have moved)."""
     go_offline()
     store = RunStore.open(folder)
+    store.check_writable(folder)
     command = store.command()
     paths = tuple(Path(text) for text in inputs or command["inputs"])
     if not inputs and "-" in command["inputs"]:

@@ -120,6 +120,8 @@ def prepare(request: RunRequest) -> tuple[CheckedInput, Plan, Stored]:
     Raises InputError, ResumeError, UsageError or StoreError.
     """
     held = RunStore.check_folder(request.out)
+    if not (held and RunStore.open(request.out).complete):
+        RunStore.check_writable(request.out)
     stored = RunStore(request.out).stored(request.shard)
     checked = check_input(request, stored)
     _check_thinking(request)

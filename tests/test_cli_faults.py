@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,30 @@ def test_a_note_on_many_fields_names_a_few(tmp_path: Path) -> None:
 
 
 # What else cannot be
+
+
+def test_a_place_that_cannot_be_written_is_told_before_a_model_loads(tmp_path: Path, good: Path) -> None:
+    result = call("run", good, *FAKE, "--progress", "plain", "--out", good / "out")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert f"cannot write {good / 'out'}" in result.stderr
+    assert "loading" not in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_run_in_a_folder_without_rights_is_told_before_a_model_loads(tmp_path: Path, good: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    result = call("run", good, *FAKE, "--progress", "plain", "--out", locked / "out")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+
+
+def test_probing_a_place_leaves_nothing_there(tmp_path: Path, good: Path) -> None:
+    out = tmp_path / "a" / "b" / "out"
+    assert call("run", good, *FAKE, "--out", out).exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "good.jsonl"]
+    held = sorted(path.name for path in out.rglob("*"))
+    assert call("retry", out).exit_code == 0
+    assert sorted(path.name for path in out.rglob("*")) == held
 
 
 def test_a_folder_that_holds_another_run_is_refused_with_what_differs(tmp_path: Path, good: Path) -> None:
