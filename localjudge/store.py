@@ -93,10 +93,16 @@ class RunStore:
 
     @staticmethod
     def check_folder(folder: Path) -> bool:
-        """Whether the folder holds a run. Raises ResumeError when it holds anything else."""
-        if (folder / "plan.json").exists():
-            return True
-        if folder.exists() and (not folder.is_dir() or any(not is_temporary(entry.name) for entry in folder.iterdir())):
+        """Whether the folder holds a run. Raises ResumeError when it holds anything else, StoreError when that is shut."""
+        try:
+            if (folder / "plan.json").exists():
+                return True
+            free = not folder.exists() or (
+                folder.is_dir() and all(is_temporary(held.name) for held in folder.iterdir())
+            )
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        if not free:
             raise ResumeError(f"{folder} is not an empty folder.", hint="Give another --out.")
         return False
 

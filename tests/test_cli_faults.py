@@ -163,10 +163,11 @@ def test_a_note_on_many_fields_names_a_few(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_told_before_a_model_loads(tmp_path: Path, good: Path) -> None:
-    result = call("run", good, *FAKE, "--progress", "plain", "--out", good / "out")
-    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert f"cannot write {good / 'out'}" in result.stderr
-    assert "loading" not in result.stderr
+    for place in (good / "out", tmp_path / ("长" * 300)):
+        result = call("run", good, *FAKE, "--progress", "plain", "--out", place)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+        assert f"cannot write {place}" in result.stderr
+        assert "loading" not in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
