@@ -21,6 +21,7 @@ from localjudge.characters import spelled_out
 from localjudge.cli_options import (
     Command,
     asking_options,
+    check_effect,
     engine_choice,
     engine_options,
     probes,
@@ -99,6 +100,7 @@ def limit_options(command: Command) -> Command:
 @_judging_options
 def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_run: bool, **options: Any) -> None:
     """Judge the records in INPUTS (.jsonl .json .csv .parquet, or - for stdin)."""
+    check_effect(options, [options["strategy"]])
     if dry_run:
         options["engine"] = "fake"
         if out is not None:
@@ -114,6 +116,7 @@ def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_r
 @_judging_options
 def demo(model_name: str | None, out: Path, **options: Any) -> None:
     """Judge four packaged examples with a small model, fetching it first if it is not here yet."""
+    check_effect(options, [options["strategy"]])
     inputs = (str(demo_file()),)
     if options["engine"] != "fake":
         models = (find_model(model_name, load_models()),) if model_name else demo_models()

@@ -93,7 +93,7 @@ class RunStore:
 
     @staticmethod
     def check_folder(folder: Path) -> bool:
-        """Whether the folder holds a run. Raises ResumeError when it holds anything else, StoreError when that is shut."""
+        """Whether the folder holds a run. Raises ResumeError for anything else, StoreError when it is shut."""
         try:
             if (folder / "plan.json").exists():
                 return True

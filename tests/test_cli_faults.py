@@ -253,6 +253,50 @@ def test_what_cannot_be_asked_is_told_and_leaves_no_folder(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--strategy", "read", "--thinking", "on"),
+        ("--strategy", "read", "--band", "0.2", "0.8"),
+        ("--strategy", "explain", "--reasons", "failed"),
+        ("--strategy", "joint", "--orders", "2"),
+        ("--strategy", "explain", "--calibration", "of-mine.json"),
+        ("--keep-thinking",),
+        ("--thinking-budget", "5"),
+        ("--thinking", "off", "--thinking-budget", "5"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path, good: Path, arguments: tuple[str, ...]) -> None:
+    result = call("run", good, *FAKE, "--out", tmp_path / "out", *arguments)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "does nothing" in result.stderr
+    assert not (tmp_path / "out").exists()
+    assert call("exam", *FAKE, "--limit", "1", *arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--strategy", "joint", "--thinking", "on", "--keep-thinking", "--thinking-budget", "0"),
+        ("--strategy", "read", "--orders", "2", "--calibration", "off"),
+        ("--strategy", "explain", "--thinking", "off", "--calibration", "off"),
+        ("--band", "0.2", "0.8", "--reasons", "failed", "--thinking", "auto", "--keep-thinking"),
+    ],
+)
+def test_an_option_that_does_something_is_taken(good: Path, arguments: tuple[str, ...]) -> None:
+    assert call("run", good, "--dry-run", *arguments).exit_code == 0
+
+
+def test_an_option_that_one_of_two_strategies_heeds_is_taken() -> None:
+    compared = ("exam", *FAKE, "--limit", "1", "--indicators", "5.4", "--compare", "cascade", "read")
+    assert call(*compared, "--reasons", "failed").exit_code == 0
+
+
+def test_the_environment_may_hold_options_of_other_strategies(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALJUDGE_RUN_REASONS", "failed")
+    assert call("run", good, "--dry-run", "--strategy", "read").exit_code == 0
+
+
 def test_a_pack_with_one_label_is_refused(tmp_path: Path, good: Path) -> None:
     text = (ROOT / "localjudge" / "rubrics" / "push.yaml").read_text(encoding="utf-8")
     labels = [text for text in text.splitlines(keepends=True) if text.lstrip().startswith("- {score: 0, meaning")]
