@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from localjudge.cli_results import force_option, opened
+from localjudge.cli_results import force_option, opened, printing
 from localjudge.export import SUFFIXES, WRITERS, Writer, write_merged
 from localjudge.marking import noise_of
 from localjudge.noise import marked
@@ -64,9 +64,10 @@ def _write(folder: Path, out: Path, write: Writer, *, redact: bool, mark: bool) 
 @contextmanager
 def _opened_to_write(target: Path) -> Iterator[BinaryIO]:
     if target == STDOUT:
-        file = click.get_binary_stream("stdout")
-        yield file
-        file.flush()
+        with printing():
+            file = click.get_binary_stream("stdout")
+            yield file
+            file.flush()
         return
     with written_to(target) as file:
         yield file

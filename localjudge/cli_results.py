@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from localjudge.cli_options import band_of
 from localjudge.decisions import redecide
-from localjudge.errors import UsageError
+from localjudge.errors import StoreError, UsageError
 from localjudge.marking import noise_of, summed
 from localjudge.noise import marked
 from localjudge.report import render_summary
@@ -26,7 +31,7 @@ force_option = click.option("--force", is_flag=True, help="Replace the file that
 @click.option("--json", "as_json", is_flag=True)
 def summary(folder: Path, as_json: bool) -> None:
     """Print the pass rates of a run again, from its verdicts."""
-    echo_summary(summed(*opened(folder)), as_json=as_json)
+    echo_summary(summed(*opened(folder)), as_json=as_json, folder=folder)
 
 
 @click.command()
@@ -48,7 +53,7 @@ def replay(folder: Path, band: tuple[float, float], out: Path | None, force: boo
     verdicts = [redecide(verdict, chosen, thinks=plan.thinking_budget is not None) for verdict in stored]
     if target is not None:
         write_verdicts(target, marked(verdicts, noise_of(store, chosen)))
-    echo_summary(summed(store, verdicts, chosen), as_json=as_json)
+    echo_summary(summed(store, verdicts, chosen), as_json=as_json, folder=None)
 
 
 def opened(folder: Path) -> tuple[RunStore, Stored]:
@@ -63,9 +68,23 @@ def opened(folder: Path) -> tuple[RunStore, Stored]:
     return store, stored
 
 
-def echo_summary(summary: Summary, *, as_json: bool) -> None:
-    """Prints a summary as a table or as JSON."""
-    if as_json:
-        click.echo(json.dumps(summary.model_dump(mode="json"), ensure_ascii=False, indent=1))
-    else:
-        click.echo(render_summary(summary), nl=False)
+def echo_summary(summary: Summary, *, as_json: bool, folder: Path | None) -> None:
+    """Prints a summary as a table or as JSON; `folder` is where it is stored. Raises StoreError when that fails."""
+    with printing(f"What was judged is stored: localjudge summary {folder}" if folder else ""):
+        if as_json:
+            click.echo(json.dumps(summary.model_dump(mode="json"), ensure_ascii=False, indent=1))
+        else:
+            click.echo(render_summary(summary), nl=False)
+
+
+@contextmanager
+def printing(hint: str = "") -> Iterator[None]:
+    """Raises StoreError when standard output takes no more. A reader that has gone is left to click, as it is usual."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        # What waits in the stream would fail once more when the process ends, with an exit code of its own.
+        sys.stdout = io.StringIO()
+        raise StoreError(f"cannot write to standard output: {error.strerror or error}.", hint=hint) from error

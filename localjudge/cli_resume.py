@@ -42,7 +42,7 @@ def retry(folder: Path, inputs: tuple[str, ...], server_url: str, progress: str,
         hint = "the same `localjudge run` goes on with the rest"
         click.echo(f"note: {folder} is not finished, and only what it holds was asked again; {hint}.", err=True)
     if result.summary:
-        echo_summary(result.summary, as_json=as_json)
+        echo_summary(result.summary, as_json=as_json, folder=folder)
 
 
 @click.command()

@@ -251,7 +251,7 @@ def _echo(result: RunResult, shard: Shard, *, dry_run: bool, kept: bool, as_json
         if as_json:
             click.echo(json.dumps({"complete": False, "before": result.before, "judged": result.judged}))
         return
-    echo_summary(result.summary, as_json=as_json)
+    echo_summary(result.summary, as_json=as_json, folder=result.folder if kept else None)
     if kept:
         click.echo(f"verdicts: {result.folder / 'verdicts'}", err=True)
     elif not dry_run:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import resource
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import FAKE, ROOT, UNENDING, call, line, process
+
+from localjudge.cli import main
 
 pytestmark = pytest.mark.usefixtures("own_home")
 
@@ -157,6 +163,51 @@ def test_a_note_on_many_fields_names_a_few(tmp_path: Path) -> None:
     (told,) = [text for text in call("run", path, "--dry-run").stderr.splitlines() if text.startswith("note: ")]
     assert "and 25 more" in told
     assert len(told) < 300
+
+
+# Standard output that takes no more
+
+
+class Full(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("extra", [(), ("--json",)])
+def test_a_run_whose_figures_cannot_be_printed_says_how_to_print_them(
+    tmp_path: Path, good: Path, extra: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    code = main(["run", str(good), *FAKE, "--out", str(tmp_path / "out"), *extra], standalone_mode=False)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert code == 1
+    assert "cannot write to standard output: No space left on device." in last
+    assert f"localjudge summary {tmp_path / 'out'}" in last
+    monkeypatch.undo()
+    assert call("summary", tmp_path / "out").exit_code == 0
+
+
+@pytest.mark.parametrize("command", [("summary",), ("export", "--to", "csv", "--out", "-")])
+def test_a_process_whose_output_takes_no_more_ends_with_one_line(tmp_path: Path, good: Path, command: Any) -> None:
+    assert call("run", good, *FAKE, "--out", tmp_path / "out").exit_code == 0
+    # Unbuffered, Python loses what a short write leaves over and says nothing: nobody could notice.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with (tmp_path / "printed").open("wb") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "localjudge", command[0], tmp_path / "out", *command[1:]],
+            stdout=file,
+            stderr=subprocess.PIPE,
+            env=environment | {"PYTHONPATH": str(ROOT)},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    *_, last = done.stderr.decode().splitlines()
+    assert "error: cannot write to standard output: File too large." in last
+    assert b"Traceback" not in done.stderr
 
 
 # What else cannot be
