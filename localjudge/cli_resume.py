@@ -16,6 +16,7 @@ from localjudge.offline import go_offline
 from localjudge.report import render_status
 from localjudge.retry import retry as retry_run
 from localjudge.status import run_status
+from localjudge.stop import Stop
 from localjudge.store import RunStore
 
 
@@ -28,15 +29,18 @@ from localjudge.store import RunStore
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def retry(folder: Path, inputs: tuple[str, ...], server_url: str, progress: str, as_json: bool, **limits: Any) -> None:
     """Ask again what has no score in the run at FOLDER (INPUTS only if they have moved)."""
-    go_offline()
-    store = RunStore.open(folder)
-    store.check_writable(folder)
-    command = store.command()
-    paths = tuple(Path(text) for text in inputs or command["inputs"])
-    if not inputs and "-" in command["inputs"]:
-        raise UsageError(f"the run was judged from {STDIN}.", hint="Give the same records as a file after the folder.")
-    asked = command | ({"server_url": server_url} if server_url else {})
-    result = shown(build_request(paths, folder, asked, **limits), progress, retry_run)
+    with Stop(limits["grace"]):
+        go_offline()
+        store = RunStore.open(folder)
+        store.check_writable(folder)
+        command = store.command()
+        if not inputs and "-" in command["inputs"]:
+            hint = "Give the same records as a file after the folder."
+            raise UsageError(f"the run was judged from {STDIN}.", hint=hint)
+        paths = tuple(Path(text) for text in inputs or command["inputs"])
+        asked = command | ({"server_url": server_url} if server_url else {})
+        request = build_request(paths, folder, asked, **limits)
+    result = shown(request, progress, retry_run)
     click.echo(f"{result.judged} records gained scores.", err=True)
     if not store.complete:
         hint = "the same `localjudge run` goes on with the rest"

@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -40,7 +40,7 @@ from localjudge.ray_executor import RayChoice
 from localjudge.registry import demo_models, find_model, load_models
 from localjudge.run import LocalExecutor, OpenExecutor, RunResult, execute
 from localjudge.shards import Shard
-from localjudge.stop import GRACE
+from localjudge.stop import GRACE, Stop
 from localjudge.strictness import strictest, with_strictness
 from localjudge.weights import pull_any
 
@@ -148,11 +148,14 @@ def _judge_files(
     ray_address: str = "",
     **asked: Any,
 ) -> None:
-    go_offline()
-    open_executor = _executor(executor, workers, ray_address, asked["allowed_hosts"])
-    shard = Shard.of(rank, world_size, {} if dry_run else os.environ)
-    with _spooled(inputs) as paths, _output(out) as folder:
-        request = build_request(paths, folder, asked, grace=grace, time_limit=time_limit, shard=shard, given=inputs)
+    with ExitStack() as kept:
+        # Hashing a large model takes minutes, and standard input as long as who writes it.
+        with Stop(grace):
+            go_offline()
+            open_executor = _executor(executor, workers, ray_address, asked["allowed_hosts"])
+            shard = Shard.of(rank, world_size, {} if dry_run else os.environ)
+            paths, folder = kept.enter_context(_spooled(inputs)), kept.enter_context(_output(out))
+            request = build_request(paths, folder, asked, grace=grace, time_limit=time_limit, shard=shard, given=inputs)
         result = shown(request, progress, partial(execute, open_executor=open_executor))
         _echo(result, shard, dry_run=dry_run, kept=out is not None, as_json=as_json)
 

@@ -180,7 +180,7 @@ DOOR = {
     "ray_executor registry run shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
     "strategies strictness weights",
-    "cli_resume": "cli_progress cli_results cli_run errors offline report retry status store",
+    "cli_resume": "cli_progress cli_results cli_run errors offline report retry status stop store",
     "cli_attack": "attack cli_exam cli_options errors exam mutations offline prompts report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "

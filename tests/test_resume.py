@@ -111,6 +111,28 @@ def test_a_signal_finishes_what_was_begun_and_the_same_request_goes_on(
     assert texts(out) == whole
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_before_the_input_is_whole_says_75_and_leaves_nothing(tmp_path: Path, number: int) -> None:
+    spool = tmp_path / "tmp"
+    spool.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "localjudge", "run", "-", "--engine", "fake", "--out", "out"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(spool)},
+    )
+    while not list(spool.glob("*/*.jsonl")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 75
+    assert process.stderr is not None
+    assert (
+        f"error: stopped by {signal.Signals(number).name} before a record was begun." in process.stderr.read().decode()
+    )
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["tmp"]
+
+
 def test_no_grace_leaves_the_engine_in_mid_sentence(records: Path, tmp_path: Path, whole: list[str]) -> None:
     out = tmp_path / "out"
     stopper = Interrupt(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
