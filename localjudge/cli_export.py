@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import click
 
-from localjudge.cli_results import force_option, opened, printing
-from localjudge.export import SUFFIXES, WRITERS, Writer, write_merged
+from localjudge.cli_results import engine_of, force_option, opened, printing
+from localjudge.export import SUFFIXES, WRITERS, write_merged
 from localjudge.marking import noise_of
 from localjudge.noise import marked
 from localjudge.redact import own_key, redacted
@@ -31,7 +31,7 @@ _redact_option = click.option("--redact", is_flag=True, help="For other eyes: ha
 def merge(folder: Path, out: Path | None, force: bool, redact: bool) -> None:
     """Write one file of all verdicts, by id; its bytes depend on the verdicts alone."""
     target = _target(out, folder / "merged.jsonl", force=force)
-    _write(folder, target, write_merged, redact=redact, mark=False)
+    _write(folder, target, None, redact=redact)
 
 
 @click.command()
@@ -45,7 +45,7 @@ def merge(folder: Path, out: Path | None, force: bool, redact: bool) -> None:
 def export(folder: Path, kind: str, out: Path | None, force: bool, redact: bool) -> None:
     """Write the grades of a run as a table, or its verdicts as an OpenAI batch result."""
     target = _target(out, folder / f"export.{SUFFIXES[kind]}", force=force)
-    _write(folder, target, WRITERS[kind], redact=redact, mark=True)
+    _write(folder, target, kind, redact=redact)
 
 
 def _target(out: Path | None, own: Path, *, force: bool) -> Path:
@@ -53,11 +53,14 @@ def _target(out: Path | None, own: Path, *, force: bool) -> Path:
     return STDOUT if out == STDOUT else writable_target(out or own, force=force or out is None)
 
 
-def _write(folder: Path, out: Path, write: Writer, *, redact: bool, mark: bool) -> None:
+def _write(folder: Path, out: Path, kind: str | None, *, redact: bool) -> None:
     store, stored = opened(folder)
     verdicts = redacted(stored, own_key(home() / "redaction.key")) if redact else stored.by_id()
     with _opened_to_write(out) as file:
-        write(file, marked(verdicts, noise_of(store)) if mark else verdicts)
+        if kind is None:
+            write_merged(file, verdicts)
+        else:
+            WRITERS[kind](file, marked(verdicts, noise_of(store)), engine_of(store))
     click.echo(f"{len(stored)} records: {'standard output' if out == STDOUT else out}", err=True)
 
 

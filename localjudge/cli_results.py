@@ -7,7 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -31,7 +31,8 @@ force_option = click.option("--force", is_flag=True, help="Replace the file that
 @click.option("--json", "as_json", is_flag=True)
 def summary(folder: Path, as_json: bool) -> None:
     """Print the pass rates of a run again, from its verdicts."""
-    echo_summary(summed(*opened(folder)), as_json=as_json, folder=folder)
+    store, stored = opened(folder)
+    echo_summary(summed(store, stored), engine_of(store), as_json=as_json, folder=folder)
 
 
 @click.command()
@@ -53,13 +54,14 @@ def replay(folder: Path, band: tuple[float, float], out: Path | None, force: boo
     verdicts = [redecide(verdict, chosen, thinks=plan.thinking_budget is not None) for verdict in stored]
     if target is not None:
         write_verdicts(target, marked(verdicts, noise_of(store, chosen)))
-    echo_summary(summed(store, verdicts, chosen), as_json=as_json, folder=None)
+    echo_summary(summed(store, verdicts, chosen), engine_of(store), as_json=as_json, folder=None)
 
 
 def opened(folder: Path) -> tuple[RunStore, Stored]:
-    """A run's verdicts, with a word on stderr where they are not all there. Raises StoreError."""
+    """A run's verdicts, with a word on stderr where they are made up or not all there. Raises StoreError."""
     store = RunStore.open(folder)
     stored = store.stored()
+    warn_of_made_up(engine_of(store))
     if not store.complete:
         click.echo(f"note: {folder} is not finished; this is what it holds so far.", err=True)
     for entry in stored.damage:
@@ -68,11 +70,26 @@ def opened(folder: Path) -> tuple[RunStore, Stored]:
     return store, stored
 
 
-def echo_summary(summary: Summary, *, as_json: bool, folder: Path | None) -> None:
-    """Prints a summary as a table or as JSON; `folder` is where it is stored. Raises StoreError when that fails."""
+def engine_of(store: RunStore) -> str:
+    """The engine that a run asked; empty where its plan cannot be read, which `verify` tells."""
+    with suppress(StoreError):
+        return store.plan().engine
+    return ""
+
+
+def warn_of_made_up(engine: str) -> None:
+    """Says on stderr when no model was asked."""
+    if engine == "fake":
+        click.echo("DRY RUN: no model was asked; every score of the model is made up.", err=True)
+
+
+def echo_summary(summary: Summary, engine: str, *, as_json: bool, folder: Path | None) -> None:
+    """Prints a summary as a table, or as JSON with the engine; `folder` is where it is stored, if it is. Raises
+    StoreError when that fails."""
     with printing(f"What was judged is stored: localjudge summary {folder}" if folder else ""):
         if as_json:
-            click.echo(json.dumps(summary.model_dump(mode="json"), ensure_ascii=False, indent=1))
+            document = {"engine": engine} | summary.model_dump(mode="json")
+            click.echo(json.dumps(document, ensure_ascii=False, indent=1))
         else:
             click.echo(render_summary(summary), nl=False)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from localjudge.cli_progress import shown
-from localjudge.cli_results import echo_summary
+from localjudge.cli_results import echo_summary, warn_of_made_up
 from localjudge.cli_run import STDIN, build_request, limit_options
 from localjudge.errors import UsageError
 from localjudge.offline import go_offline
@@ -45,8 +45,9 @@ def retry(folder: Path, inputs: tuple[str, ...], server_url: str, progress: str,
     if not store.complete:
         hint = "the same `localjudge run` goes on with the rest"
         click.echo(f"note: {folder} is not finished, and only what it holds was asked again; {hint}.", err=True)
+    warn_of_made_up(result.plan.engine)
     if result.summary:
-        echo_summary(result.summary, as_json=as_json, folder=folder)
+        echo_summary(result.summary, result.plan.engine, as_json=as_json, folder=folder)
 
 
 @click.command()

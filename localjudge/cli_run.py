@@ -30,7 +30,7 @@ from localjudge.cli_options import (
     settings,
 )
 from localjudge.cli_progress import shown
-from localjudge.cli_results import echo_summary
+from localjudge.cli_results import echo_summary, warn_of_made_up
 from localjudge.engine_choice import EngineChoice
 from localjudge.errors import ConfigError, UsageError
 from localjudge.intake import RunRequest
@@ -244,8 +244,7 @@ def _echo(result: RunResult, shard: Shard, *, dry_run: bool, kept: bool, as_json
         click.echo(spelled_out(f"skipped: {bad}"), err=True)
     for entry in result.damage:
         click.echo(f"warning: {entry}; its record was judged again.", err=True)
-    if result.plan.engine == "fake":
-        click.echo("DRY RUN: no model was asked; every score of the model below is made up.", err=True)
+    warn_of_made_up(result.plan.engine)
     if result.manifest is None:
         whole = f"{result.folder}" if shard.world_size == 1 else f"{result.folder}: {shard}"
         click.echo(f"{whole} is finished: {result.before} records, nothing left to judge.", err=True)
@@ -254,7 +253,7 @@ def _echo(result: RunResult, shard: Shard, *, dry_run: bool, kept: bool, as_json
         if as_json:
             click.echo(json.dumps({"complete": False, "before": result.before, "judged": result.judged}))
         return
-    echo_summary(result.summary, as_json=as_json, folder=result.folder if kept else None)
+    echo_summary(result.summary, result.plan.engine, as_json=as_json, folder=result.folder if kept else None)
     if kept:
         click.echo(f"verdicts: {result.folder / 'verdicts'}", err=True)
     elif not dry_run:

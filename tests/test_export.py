@@ -87,6 +87,7 @@ def test_a_table_has_a_row_for_each_grade(run: Path) -> None:
     lines = [json.loads(text) for text in (run / "export.jsonl").read_text(encoding="utf-8").split("\n") if text]
     assert lines == table.to_pylist()
     assert {row["reason"] for row in lines} == set(NASTY)
+    assert {row["engine"] for row in lines} == {PLAN.engine}
 
 
 def test_a_batch_result_names_each_record_and_holds_its_verdict(run: Path, tmp_path: Path) -> None:
@@ -95,6 +96,7 @@ def test_a_batch_result_names_each_record_and_holds_its_verdict(run: Path, tmp_p
     assert len({each["custom_id"] for each in lines}) == len(NASTY)
     for each in lines:
         assert (each["error"], each["response"]["status_code"]) == (None, 200)
+        assert each["response"]["body"]["engine"] == PLAN.engine
         content = each["response"]["body"]["choices"][0]["message"]["content"]
         assert Verdict.model_validate_json(content).id == each["custom_id"]
 
@@ -139,8 +141,9 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> Non
     (tmp_path / "in.jsonl").write_bytes(line())
     assert call("run", tmp_path / "in.jsonl", "--engine", "fake", "--out", tmp_path / "out").exit_code == 0
     result = call("export", tmp_path / "out", "--to", "csv", "--out", tmp_path / "none" / "x.csv")
-    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert "cannot write" in result.stderr
+    dry, told = result.stderr.splitlines()
+    assert (result.exit_code, "made up" in dry) == (1, True)
+    assert "cannot write" in told
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
