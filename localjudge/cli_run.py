@@ -32,6 +32,7 @@ from localjudge.cli_options import (
 from localjudge.cli_progress import shown
 from localjudge.cli_results import echo_summary, warn_of_made_up
 from localjudge.engine_choice import EngineChoice
+from localjudge.engines import choose_engine
 from localjudge.errors import ConfigError, UsageError
 from localjudge.intake import RunRequest
 from localjudge.nvidia import least_capability
@@ -102,12 +103,21 @@ def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_r
     """Judge the records in INPUTS (.jsonl .json .csv .parquet, or - for stdin)."""
     check_effect(options, [options["strategy"]])
     if dry_run:
+        _check_names(options["engine"], model_name)
         options["engine"] = "fake"
         if out is not None:
             raise UsageError("a dry run keeps nothing.", hint="Leave out --out.")
     elif out is None:
         raise UsageError("where to?", hint="Give --out DIR.")
     _judge_files(inputs, model_name=model_name, out=out, dry_run=dry_run, **options)
+
+
+def _check_names(engine: str, model_name: str | None) -> None:
+    """A dry run opens neither; a misspelled name is told all the same. Raises UsageError, ConfigError."""
+    if engine != "auto":
+        choose_engine(engine)
+    if model_name and not Path(model_name).expanduser().is_dir():
+        find_model(model_name, load_models())
 
 
 @click.command(context_settings={"default_map": {"reasons": "failed"}})

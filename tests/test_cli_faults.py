@@ -338,6 +338,25 @@ def test_an_option_that_does_something_is_taken(good: Path, arguments: tuple[str
     assert call("run", good, "--dry-run", *arguments).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (("--model", "qwen3-8bb"), 3, "Did you mean qwen3-8b"),
+        (("--model", "./none"), 3, "no model named './none'"),
+        (("--engine", "fak"), 2, "no engine named 'fak'"),
+    ],
+)
+def test_a_dry_run_tells_a_name_that_is_none(good: Path, arguments: tuple[str, ...], code: int, problem: str) -> None:
+    result = call("run", good, "--dry-run", *arguments)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (code, 1)
+    assert problem in result.stderr
+
+
+def test_a_dry_run_takes_names_of_what_is_not_here(good: Path) -> None:
+    assert call("run", good, "--dry-run", "--model", "qwen3-8b", "--engine", "vllm").exit_code == 0
+    assert call("run", good, "--dry-run", "--model", good.parent).exit_code == 0
+
+
 def test_an_option_that_one_of_two_strategies_heeds_is_taken() -> None:
     compared = ("exam", *FAKE, "--limit", "1", "--indicators", "5.4", "--compare", "cascade", "read")
     assert call(*compared, "--reasons", "failed").exit_code == 0
