@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import click
 
+from localjudge.cli_options import PLACE
 from localjudge.cli_results import engine_of, force_option, opened, printing
 from localjudge.export import SUFFIXES, WRITERS, write_merged
 from localjudge.marking import noise_of
@@ -23,9 +24,7 @@ _redact_option = click.option("--redact", is_flag=True, help="For other eyes: ha
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="File to write, - for stdout; FOLDER/merged.jsonl if not given."
-)
+@click.option("--out", type=PLACE, help="File to write, - for stdout; FOLDER/merged.jsonl if not given.")
 @force_option
 @_redact_option
 def merge(folder: Path, out: Path | None, force: bool, redact: bool) -> None:
@@ -37,9 +36,7 @@ def merge(folder: Path, out: Path | None, force: bool, redact: bool) -> None:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--to", "kind", type=click.Choice(sorted(WRITERS)), required=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="File to write, - for stdout; FOLDER/export.* if not given."
-)
+@click.option("--out", type=PLACE, help="File to write, - for stdout; FOLDER/export.* if not given.")
 @force_option
 @_redact_option
 def export(folder: Path, kind: str, out: Path | None, force: bool, redact: bool) -> None:

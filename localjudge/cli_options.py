@@ -35,6 +35,19 @@ _EFFECT: Mapping[str, Collection[Strategy]] = {
 Command = Callable[..., Any]
 
 
+class _Place(click.Path):
+    """A path that is not empty: what an unset variable of a shell leaves is not the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            name = max(param.opts, key=len) if param else "the path"
+            raise UsageError(f"{name} is empty.", hint="Name a place; is a variable of your shell unset?")
+        return super().convert(value, param, ctx)
+
+
+PLACE = _Place(path_type=Path)
+
+
 defences_option = click.option(
     "--defences",
     type=click.Choice(["off", "clean", "fence"]),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from localjudge.cli_options import band_of
+from localjudge.cli_options import PLACE, band_of
 from localjudge.decisions import redecide
 from localjudge.errors import StoreError, UsageError
 from localjudge.marking import noise_of, summed
@@ -38,7 +38,7 @@ def summary(folder: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--band", type=float, nargs=2, required=True, help="The uncertain range of p_pass.")
-@click.option("--out", type=click.Path(path_type=Path), help="Also write the verdicts decided anew here.")
+@click.option("--out", type=PLACE, help="Also write the verdicts decided anew here.")
 @force_option
 @click.option("--json", "as_json", is_flag=True)
 def replay(folder: Path, band: tuple[float, float], out: Path | None, force: bool, as_json: bool) -> None:

@@ -19,6 +19,7 @@ import click
 
 from localjudge.characters import spelled_out
 from localjudge.cli_options import (
+    PLACE,
     Command,
     asking_options,
     check_effect,
@@ -87,7 +88,7 @@ def limit_options(command: Command) -> Command:
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--model", "model_name", help="Name in models.yaml, or a folder.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder: a new one, or that of the same run.")
+@click.option("--out", type=PLACE, help="Run folder: a new one, or that of the same run.")
 @click.option("--task-type", type=click.Choice(["reply", "push"]), help="For records that do not say.")
 @click.option("--on-bad-input", type=click.Choice(["fail", "skip"]), default="fail")
 @click.option("--reproducible", is_flag=True, help="Strictest engine settings of this device; see determinism.")
@@ -122,7 +123,7 @@ def _check_names(engine: str, model_name: str | None) -> None:
 
 @click.command(context_settings={"default_map": {"reasons": "failed"}})
 @click.option("--model", "model_name", help="Instead of the demo model.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"))
+@click.option("--out", type=PLACE, default=Path("runs/demo"))
 @_judging_options
 def demo(model_name: str | None, out: Path, **options: Any) -> None:
     """Judge four packaged examples with a small model, fetching it first if it is not here yet."""

@@ -378,6 +378,16 @@ def test_a_pack_with_one_label_is_refused(tmp_path: Path, good: Path) -> None:
         assert "0 and 1" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["run x.jsonl", "demo", "merge x", "export x --to csv", "replay x --band 0 1", "calibrate"],
+)
+def test_an_empty_place_is_not_the_working_folder(command: str) -> None:
+    result = call(*command.split(), "--out", "")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "--out is empty." in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [(), ("--out", "x"), ("good.jsonl",), ("good.jsonl", "--out", "x")])
 def test_an_unfinished_command_is_a_usage_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "good.jsonl").write_bytes(line())

@@ -175,7 +175,7 @@ DOOR = {
     "strict_yaml weights",
     "cli_progress": "intake run work",
     "cli_results": "cli_options decisions errors marking noise report stats store stored targets",
-    "cli_export": "cli_results export marking noise redact store targets weights",
+    "cli_export": "cli_options cli_results export marking noise redact store targets weights",
     "cli_run": "characters cli_options cli_progress cli_results engine_choice engines errors intake nvidia offline "
     "ray_executor registry run shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
