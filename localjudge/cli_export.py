@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,9 +66,8 @@ def _write(folder: Path, out: Path, kind: str | None, *, redact: bool) -> None:
 def _opened_to_write(target: Path) -> Iterator[BinaryIO]:
     if target == STDOUT:
         with printing():
-            file = click.get_binary_stream("stdout")
-            yield file
-            file.flush()
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
         return
     with written_to(target) as file:
         yield file

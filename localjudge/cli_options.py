@@ -23,7 +23,7 @@ from localjudge.strict_yaml import load_yaml
 from localjudge.weights import LocalModel, home
 
 STRATEGIES = click.Choice(["cascade", "explain", "joint", "read"])
-_EFFECT: Mapping[str, Collection[Strategy]] = {
+_EFFECT: Mapping[str, tuple[Strategy, ...]] = {
     "reasons": ("cascade",),
     "band": ("cascade",),
     "orders": ("cascade", "read"),
