@@ -71,6 +71,7 @@ class _LazyGroup(_OneLineErrors):
             return super().get_command(ctx, cmd_name)
         place = _LAZY[cmd_name]
         command: click.Command = getattr(importlib.import_module(place.module), place.attribute)
+        _listen(command, f"{CONTEXT['auto_envvar_prefix']}_{cmd_name.upper()}")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -80,6 +81,16 @@ class _LazyGroup(_OneLineErrors):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _listen(command: click.Command, prefix: str) -> None:
+    """Lets each option be set by the variable of its own name; click takes the name of the parameter that it fills."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.envvar is None:
+            option.envvar = f"{prefix}_{max(option.opts, key=len).lstrip('-').replace('-', '_').upper()}"
+            option.allow_from_autoenv = False
+    for name, inner in command.commands.items() if isinstance(command, click.Group) else ():
+        _listen(inner, f"{prefix}_{name.upper()}")
 
 
 @click.group(cls=_LazyGroup, context_settings=CONTEXT)

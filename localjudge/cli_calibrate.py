@@ -11,6 +11,7 @@ import click
 from localjudge.calibrate import apart, fit, read_points
 from localjudge.calibration import file_name
 from localjudge.cli_options import (
+    PLACE,
     calibrations,
     defences_option,
     engine_choice,
@@ -41,7 +42,7 @@ from localjudge.verbalizer import WORDS
 )
 @click.option("--orders", type=click.IntRange(1, 2), default=Settings().orders, help="As the runs will have it.")
 @defences_option
-@click.option("--out", type=click.Path(path_type=Path), help="Write it here, instead of where runs find it.")
+@click.option("--out", type=PLACE, help="Write it here, instead of where runs find it.")
 @engine_options
 @click.option("--json", "as_json", is_flag=True)
 def calibrate(

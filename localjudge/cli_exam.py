@@ -12,6 +12,7 @@ import click
 from localjudge.cli_options import (
     STRATEGIES,
     asking_options,
+    check_effect,
     engine_choice,
     engine_options,
     indicator_ids,
@@ -63,6 +64,7 @@ def exam(
 ) -> None:
     """Examine a model on minimal pairs (the packaged development exam unless PAIRS.jsonl is given)."""
     go_offline()
+    check_effect(options, compared or (strategy,))
     packs = rubrics(rubric_names, "")
     pairs = _wanted(read_pairs(pairs_file or packaged_exam(), packs), options["indicators"])[: options["limit"]]
     if rules_only:

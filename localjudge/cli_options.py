@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from localjudge.calibration import Calibration, choose_calibration
 from localjudge.decisions import Band
@@ -22,8 +23,29 @@ from localjudge.strict_yaml import load_yaml
 from localjudge.weights import LocalModel, home
 
 STRATEGIES = click.Choice(["cascade", "explain", "joint", "read"])
+_EFFECT: Mapping[str, tuple[Strategy, ...]] = {
+    "reasons": ("cascade",),
+    "band": ("cascade",),
+    "orders": ("cascade", "read"),
+    "calibration": ("cascade", "read"),
+    "thinking": ("cascade", "explain", "joint"),
+}
+"""The strategies under which an option does anything, where those are not all."""
 
 Command = Callable[..., Any]
+
+
+class _Place(click.Path):
+    """A path that is not empty: what an unset variable of a shell leaves is not the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            name = max(param.opts, key=len) if param else "the path"
+            raise UsageError(f"{name} is empty.", hint="Name a place; is a variable of your shell unset?")
+        return super().convert(value, param, ctx)
+
+
+PLACE = _Place(path_type=Path)
 
 
 defences_option = click.option(
@@ -104,6 +126,24 @@ def engine_choice(options: dict[str, Any]) -> EngineChoice:
         if options[name] is not None:
             chosen[name] = options[name]
     return EngineChoice.of(options["engine"], chosen, options["server_url"], tuple(options["allowed_hosts"]))
+
+
+def check_effect(options: Mapping[str, Any], strategies: Collection[Strategy]) -> None:
+    """Raises UsageError for an option of `asking_options` that the command line gives and no strategy heeds. What the
+    environment says is for every run, and is passed over where it does not apply."""
+    context = click.get_current_context()
+
+    def given(name: str) -> bool:
+        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+    for name, heeding in _EFFECT.items():
+        if given(name) and options[name] not in ("off", "auto") and not set(heeding) & set(strategies):
+            hint = f"It is for {' and '.join(heeding)}; leave it out, or give another --strategy."
+            raise UsageError(f"--{name} does nothing under --strategy {' and '.join(strategies)}.", hint=hint)
+    for name in ("thinking_budget", "keep_thinking"):
+        if given(name) and options["thinking"] == "off":
+            problem = f"--{name.replace('_', '-')} does nothing without thinking."
+            raise UsageError(problem, hint="Add --thinking on or auto, or leave it out.")
 
 
 def settings(

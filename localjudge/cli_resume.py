@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from localjudge.cli_progress import shown
-from localjudge.cli_results import echo_summary
+from localjudge.cli_results import echo_summary, warn_of_made_up
 from localjudge.cli_run import STDIN, build_request, limit_options
 from localjudge.errors import ResumeError, UsageError
 from localjudge.offline import go_offline
@@ -17,6 +17,7 @@ from localjudge.records import input_digest
 from localjudge.report import render_status
 from localjudge.retry import retry as retry_run
 from localjudge.status import run_status
+from localjudge.stop import Stop
 from localjudge.store import RunStore
 
 
@@ -29,20 +30,28 @@ from localjudge.store import RunStore
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def retry(folder: Path, inputs: tuple[str, ...], server_url: str, progress: str, as_json: bool, **limits: Any) -> None:
     """Ask again what has no score in the run at FOLDER (INPUTS only if they have moved)."""
-    go_offline()
-    store = RunStore.open(folder)
-    command = store.command()
-    paths = tuple(Path(text) for text in inputs or command["inputs"])
-    if not inputs and "-" in command["inputs"]:
-        raise UsageError(f"the run was judged from {STDIN}.", hint="Give the same records as a file after the folder.")
-    if input_digest(paths) != store.plan().input_digest:
-        named = ", ".join(map(str, paths))
-        raise ResumeError(f"{named}: not what {folder} was judged from.", hint="Give the same files in the same order.")
-    asked = command | ({"server_url": server_url} if server_url else {})
-    result = shown(build_request(paths, folder, asked, **limits), progress, retry_run)
+    with Stop(limits["grace"]):
+        go_offline()
+        store = RunStore.open(folder)
+        store.check_writable(folder)
+        command = store.command()
+        if not inputs and "-" in command["inputs"]:
+            hint = "Give the same records as a file after the folder."
+            raise UsageError(f"the run was judged from {STDIN}.", hint=hint)
+        paths = tuple(Path(text) for text in inputs or command["inputs"])
+        if input_digest(paths) != store.plan().input_digest:
+            named, hint = ", ".join(map(str, paths)), "Give the same files in the same order."
+            raise ResumeError(f"{named}: not what {folder} was judged from.", hint=hint)
+        asked = command | ({"server_url": server_url} if server_url else {})
+        request = build_request(paths, folder, asked, **limits)
+    result = shown(request, progress, retry_run)
     click.echo(f"{result.judged} records gained scores.", err=True)
+    if not store.complete:
+        hint = "the same `localjudge run` goes on with the rest"
+        click.echo(f"note: {folder} is not finished, and only what it holds was asked again; {hint}.", err=True)
+    warn_of_made_up(result.plan.engine)
     if result.summary:
-        echo_summary(result.summary, as_json=as_json)
+        echo_summary(result.summary, result.plan.engine, as_json=as_json, folder=folder)
 
 
 @click.command()

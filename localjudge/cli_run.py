@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -19,8 +19,10 @@ import click
 
 from localjudge.characters import spelled_out
 from localjudge.cli_options import (
+    PLACE,
     Command,
     asking_options,
+    check_effect,
     engine_choice,
     engine_options,
     probes,
@@ -29,8 +31,9 @@ from localjudge.cli_options import (
     settings,
 )
 from localjudge.cli_progress import shown
-from localjudge.cli_results import echo_summary
+from localjudge.cli_results import echo_summary, warn_of_made_up
 from localjudge.engine_choice import EngineChoice
+from localjudge.engines import choose_engine
 from localjudge.errors import ConfigError, UsageError
 from localjudge.intake import RunRequest
 from localjudge.nvidia import least_capability
@@ -39,22 +42,12 @@ from localjudge.ray_executor import RayChoice
 from localjudge.registry import demo_models, find_model, load_models
 from localjudge.run import LocalExecutor, OpenExecutor, RunResult, execute
 from localjudge.shards import Shard
-from localjudge.stop import GRACE
+from localjudge.stop import GRACE, Stop
 from localjudge.strictness import strictest, with_strictness
 from localjudge.weights import pull_any
 
 STDIN = "standard input"
 SPOOL = "localjudge-standard-input.jsonl"
-
-
-class _Folder(click.Path):
-    """A folder by its name, which is not empty: that would be the folder that the command is run in."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(value, param, ctx) if value != "" else self.fail("it is empty.", param, ctx)
-
-
-FOLDER = _Folder(path_type=Path)
 
 
 def _judging_options(command: Command) -> Command:
@@ -95,7 +88,7 @@ def limit_options(command: Command) -> Command:
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--model", "model_name", help="Name in models.yaml, or a folder.")
-@click.option("--out", type=FOLDER, help="Run folder: a new one, or that of the same run.")
+@click.option("--out", type=PLACE, help="Run folder: a new one, or that of the same run.")
 @click.option("--task-type", type=click.Choice(["reply", "push"]), help="For records that do not say.")
 @click.option("--on-bad-input", type=click.Choice(["fail", "skip"]), default="fail")
 @click.option("--reproducible", is_flag=True, help="Strictest engine settings of this device; see determinism.")
@@ -109,7 +102,9 @@ def limit_options(command: Command) -> Command:
 @_judging_options
 def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_run: bool, **options: Any) -> None:
     """Judge the records in INPUTS (.jsonl .json .csv .parquet, or - for stdin)."""
+    check_effect(options, [options["strategy"]])
     if dry_run:
+        _check_names(options["engine"], model_name)
         options["engine"] = "fake"
         if out is not None:
             raise UsageError("a dry run keeps nothing.", hint="Leave out --out.")
@@ -118,12 +113,21 @@ def run(inputs: tuple[str, ...], model_name: str | None, out: Path | None, dry_r
     _judge_files(inputs, model_name=model_name, out=out, dry_run=dry_run, **options)
 
 
+def _check_names(engine: str, model_name: str | None) -> None:
+    """A dry run opens neither; a misspelled name is told all the same. Raises UsageError, ConfigError."""
+    if engine != "auto":
+        choose_engine(engine)
+    if model_name and not Path(model_name).expanduser().is_dir():
+        find_model(model_name, load_models())
+
+
 @click.command(context_settings={"default_map": {"reasons": "failed"}})
 @click.option("--model", "model_name", help="Instead of the demo model.")
-@click.option("--out", type=FOLDER, default=Path("runs/demo"))
+@click.option("--out", type=PLACE, default=Path("runs/demo"))
 @_judging_options
 def demo(model_name: str | None, out: Path, **options: Any) -> None:
     """Judge four packaged examples with a small model, fetching it first if it is not here yet."""
+    check_effect(options, [options["strategy"]])
     inputs = (str(demo_file()),)
     if options["engine"] != "fake":
         models = (find_model(model_name, load_models()),) if model_name else demo_models()
@@ -155,11 +159,14 @@ def _judge_files(
     ray_address: str = "",
     **asked: Any,
 ) -> None:
-    go_offline()
-    open_executor = _executor(executor, workers, ray_address, asked["allowed_hosts"])
-    shard = Shard.of(rank, world_size, {} if dry_run else os.environ)
-    with _spooled(inputs) as paths, _output(out) as folder:
-        request = build_request(paths, folder, asked, grace=grace, time_limit=time_limit, shard=shard, given=inputs)
+    with ExitStack() as kept:
+        # Hashing a large model takes minutes, and standard input as long as who writes it.
+        with Stop(grace):
+            go_offline()
+            open_executor = _executor(executor, workers, ray_address, asked["allowed_hosts"])
+            shard = Shard.of(rank, world_size, {} if dry_run else os.environ)
+            paths, folder = kept.enter_context(_spooled(inputs)), kept.enter_context(_output(out))
+            request = build_request(paths, folder, asked, grace=grace, time_limit=time_limit, shard=shard, given=inputs)
         result = shown(request, progress, partial(execute, open_executor=open_executor))
         _echo(result, shard, dry_run=dry_run, kept=out is not None, as_json=as_json)
 
@@ -248,8 +255,7 @@ def _echo(result: RunResult, shard: Shard, *, dry_run: bool, kept: bool, as_json
         click.echo(spelled_out(f"skipped: {bad}"), err=True)
     for entry in result.damage:
         click.echo(f"warning: {entry}; its record was judged again.", err=True)
-    if result.plan.engine == "fake":
-        click.echo("DRY RUN: no model was asked; every score of the model below is made up.", err=True)
+    warn_of_made_up(result.plan.engine)
     if result.manifest is None:
         whole = f"{result.folder}" if shard.world_size == 1 else f"{result.folder}: {shard}"
         click.echo(f"{whole} is finished: {result.before} records, nothing left to judge.", err=True)
@@ -258,7 +264,7 @@ def _echo(result: RunResult, shard: Shard, *, dry_run: bool, kept: bool, as_json
         if as_json:
             click.echo(json.dumps({"complete": False, "before": result.before, "judged": result.judged}))
         return
-    echo_summary(result.summary, as_json=as_json)
+    echo_summary(result.summary, result.plan.engine, as_json=as_json, folder=result.folder if kept else None)
     if kept:
         click.echo(f"verdicts: {result.folder / 'verdicts'}", err=True)
     elif not dry_run:

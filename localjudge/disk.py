@@ -72,6 +72,20 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def probe_writing(folder: Path) -> None:
+    """Writes an empty file where the folder is, or where it is to be made, and takes it away again. Raises OSError.
+
+    Asked of the disk, since rights do not tell: root may write anywhere but on a read-only or a foreign file system.
+    """
+    place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    temporary = _beside(place / "probe")
+    try:
+        temporary.open("xb").close()
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is what a killed process left of an unfinished one."""
     return name.startswith(".") and name.endswith(".unfinished")

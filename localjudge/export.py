@@ -17,9 +17,10 @@ from localjudge.verdicts import Verdict
 
 COLUMNS = (
     "id task_type rubric indicator_id indicator score applicable reason p_pass label_mass margin source decided_by "
-    "contradiction unscored numerically_undecided flags".split()
+    "contradiction unscored numerically_undecided flags engine".split()
 )
-"""A table has one row for each grade: each indicator of each record, with the flags of its record."""
+"""A table has one row for each grade: each indicator of each record, with the flags of its record and the engine of the
+run, `fake` where scores are made up."""
 _BATCH_ROWS = 4096
 _FORMULA = re.compile(r"^(?=[^\S\n]*[=+\-@＝＋－＠]|[\t\r])", re.MULTILINE)
 """Where a spreadsheet would compute a cell, or a line of one that is pasted; full-width signs count under Chinese
@@ -32,25 +33,25 @@ def write_merged(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
         file.write(judgement(verdict) + b"\n")
 
 
-def write_jsonl(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
+def write_jsonl(file: BinaryIO, verdicts: Iterable[Verdict], engine: str) -> None:
     """One grade a line."""
-    for row in grade_rows(verdicts):
+    for row in grade_rows(verdicts, engine):
         file.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
 
 
-def write_csv(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
+def write_csv(file: BinaryIO, verdicts: Iterable[Verdict], engine: str) -> None:
     """One grade a row, in UTF-8 with a byte order mark; text that a spreadsheet would compute begins with '. The other
     formats are lossless; this one is for people."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     rows = csv.DictWriter(text, COLUMNS)
     rows.writeheader()
-    for row in grade_rows(verdicts):
+    for row in grade_rows(verdicts, engine):
         rows.writerow({name: neutral(value) for name, value in row.items()})
     text.flush()
     text.detach()
 
 
-def write_parquet(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
+def write_parquet(file: BinaryIO, verdicts: Iterable[Verdict], engine: str) -> None:
     """One grade a row. Raises ConfigError without pyarrow."""
     try:
         import pyarrow
@@ -61,13 +62,13 @@ def write_parquet(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
     kinds |= dict.fromkeys(("applicable", "contradiction", "numerically_undecided"), pyarrow.bool_())
     kinds |= dict.fromkeys(("p_pass", "label_mass", "margin"), pyarrow.float64())
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in COLUMNS])
-    rows = grade_rows(verdicts)
+    rows = grade_rows(verdicts, engine)
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
         while batch := list(islice(rows, _BATCH_ROWS)):
             writer.write_table(pyarrow.Table.from_pylist(batch, schema=schema))
 
 
-def write_openai_batch(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
+def write_openai_batch(file: BinaryIO, verdicts: Iterable[Verdict], engine: str) -> None:
     """One response a line, as the OpenAI batch API gives them; the message is the verdict as JSON."""
     for verdict in verdicts:
         usage = verdict.usage
@@ -75,6 +76,7 @@ def write_openai_batch(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
             "id": f"chatcmpl-{verdict.id}",
             "object": "chat.completion",
             "model": verdict.rubric,
+            "engine": engine,
             "choices": [
                 {
                     "index": 0,
@@ -97,7 +99,7 @@ def write_openai_batch(file: BinaryIO, verdicts: Iterable[Verdict]) -> None:
         file.write(json.dumps(line, ensure_ascii=False).encode("utf-8") + b"\n")
 
 
-Writer = Callable[[BinaryIO, Iterable[Verdict]], None]
+Writer = Callable[[BinaryIO, Iterable[Verdict], str], None]
 WRITERS: dict[str, Writer] = {
     "parquet": write_parquet,
     "csv": write_csv,
@@ -107,14 +109,14 @@ WRITERS: dict[str, Writer] = {
 SUFFIXES = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl", "openai-batch": "batch.jsonl"}
 
 
-def grade_rows(verdicts: Iterable[Verdict]) -> Iterator[dict[str, Any]]:
+def grade_rows(verdicts: Iterable[Verdict], engine: str) -> Iterator[dict[str, Any]]:
     """One row for each grade, with the columns of COLUMNS."""
     for verdict in verdicts:
         head = {"id": verdict.id, "task_type": verdict.task_type, "rubric": verdict.rubric}
-        flags = {"flags": " ".join(verdict.flags)}
+        tail = {"flags": " ".join(verdict.flags), "engine": engine}
         for grade in verdict.detail:
             data = grade.model_dump(mode="json") | {"numerically_undecided": grade.numerically_undecided}
-            yield head | {name: data["id" if name == "indicator_id" else name] for name in COLUMNS[3:-1]} | flags
+            yield head | {name: data["id" if name == "indicator_id" else name] for name in COLUMNS[3:-2]} | tail
 
 
 def neutral(value: Any) -> Any:

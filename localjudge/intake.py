@@ -20,6 +20,7 @@ from localjudge.stop import GRACE
 from localjudge.store import RunStore
 from localjudge.stored import Stored
 from localjudge.strategies import Settings
+from localjudge.unread import Unread
 from localjudge.verdicts import answer_schema, joint_schema
 from localjudge.weights import LocalModel
 
@@ -84,7 +85,7 @@ def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset
     _insist_on_each_once(request)
     ledger = IdLedger()
     present: set[TaskType] = set()
-    good, share, before, refused = 0, 0, 0, []
+    good, share, before, refused, unread = 0, 0, 0, [], Unread()
     for entry in _entries(request, ledger):
         if isinstance(entry, BadRecord):
             refused.append(entry)
@@ -94,6 +95,7 @@ def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset
         elif request.limit is None or good < request.limit:
             good += 1
             present.add(entry.task_type)
+            unread.note(entry)
             share += request.shard.holds(entry.id)
             before += entry.id in stored
     if refused and request.on_bad_input == "fail":
@@ -107,6 +109,8 @@ def check_input(request: RunRequest, stored: Stored | frozenset[str] = frozenset
     if not good:
         raise InputError(f"no record to judge in {', '.join(request.input_names)}.")
     _note_unasked(request, present)
+    if line := unread.told():
+        request.tell(line)
     return CheckedInput(good, tuple(refused), input_digest(request.inputs), share, before)
 
 
@@ -123,6 +127,8 @@ def prepare(request: RunRequest) -> tuple[CheckedInput, Plan, Stored]:
     Raises InputError, ResumeError, UsageError or StoreError.
     """
     held = RunStore.check_folder(request.out)
+    if not (held and RunStore.open(request.out).complete):
+        RunStore.check_writable(request.out)
     stored = RunStore(request.out).stored(request.shard)
     checked = check_input(request, stored)
     _check_thinking(request)

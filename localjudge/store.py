@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from localjudge.calibration import Calibration, read_calibration
-from localjudge.disk import is_temporary, whole_file, write_once, write_whole
+from localjudge.disk import is_temporary, probe_writing, whole_file, write_once, write_whole
 from localjudge.errors import ConfigError, ResumeError, StoreError
 from localjudge.manifest import Manifest, Plan, ShardProgress
 from localjudge.noise import NoiseBand
@@ -93,12 +93,26 @@ class RunStore:
 
     @staticmethod
     def check_folder(folder: Path) -> bool:
-        """Whether the folder holds a run. Raises ResumeError when it holds anything else."""
-        if (folder / "plan.json").exists():
-            return True
-        if folder.exists() and (not folder.is_dir() or any(not is_temporary(entry.name) for entry in folder.iterdir())):
+        """Whether the folder holds a run. Raises ResumeError for anything else, StoreError when it is shut."""
+        try:
+            if (folder / "plan.json").exists():
+                return True
+            free = not folder.exists() or (
+                folder.is_dir() and all(is_temporary(held.name) for held in folder.iterdir())
+            )
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        if not free:
             raise ResumeError(f"{folder} is not an empty folder.", hint="Give another --out.")
         return False
+
+    @staticmethod
+    def check_writable(folder: Path) -> None:
+        """Raises StoreError when nothing can be written in the folder, or where it is to be made."""
+        try:
+            probe_writing(folder)
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
 
     def plan(self) -> Plan:
         """What was asked. Raises StoreError for a plan that cannot be read."""

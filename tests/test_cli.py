@@ -7,8 +7,10 @@ import os
 import time
 from pathlib import Path
 
+import click
 import pytest
 from command_line import FAKE, ROOT, call, line, process
+from test_docs import commands
 
 from localjudge.rubric import load_rubric
 
@@ -26,6 +28,7 @@ def test_a_run_in_a_process_of_its_own(tmp_path: Path, good: Path) -> None:
     done = process("run", good.name, *FAKE, "--out", "out", "--json", cwd=tmp_path)
     assert done.returncode == 0
     printed = json.loads(done.stdout)
+    assert printed.pop("engine") == "fake"
     assert printed == json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert printed["records"] == 2
     log = done.stderr.decode()
@@ -117,6 +120,7 @@ def test_a_summary_can_be_printed_again(tmp_path: Path, good: Path) -> None:
     first = call("run", good, *FAKE, "--out", tmp_path / "out")
     assert call("summary", tmp_path / "out").stdout == first.stdout
     as_json = json.loads(call("summary", tmp_path / "out", "--json").stdout)
+    assert as_json.pop("engine") == "fake"
     assert as_json == json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     (tmp_path / "out" / "done" / "00000-of-00001").unlink()
     unfinished = call("summary", tmp_path / "out")
@@ -189,3 +193,61 @@ def test_the_demo_judges_records_of_the_example_files(tmp_path: Path) -> None:
     assert call("demo", *FAKE, "--out", tmp_path / "demo").exit_code == 0
     # What is fast enough for a first look: reasons where something is wrong.
     assert json.loads((tmp_path / "demo" / "plan.json").read_text("utf-8"))["reasons"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("summary",), ("replay", "--band", "0.2", "0.8"), ("merge",), ("export", "--to", "csv"), ("retry",)],
+    ids=lambda command: command[0],
+)
+def test_made_up_scores_say_so_wherever_they_are_read(tmp_path: Path, good: Path, command: tuple[str, ...]) -> None:
+    assert call("run", good, *FAKE, "--out", tmp_path / "out").exit_code == 0
+    result = call(command[0], tmp_path / "out", *command[1:])
+    assert result.exit_code == 0
+    assert "no model was asked; every score of the model is made up" in result.stderr
+    if command[0] in ("summary", "replay", "retry"):
+        as_json = call(command[0], tmp_path / "out", *command[1:], "--json")
+        assert json.loads(as_json.stdout)["engine"] == "fake"
+
+
+def test_figures_are_printed_again_where_the_plan_cannot_be_read(tmp_path: Path, good: Path) -> None:
+    assert call("run", good, *FAKE, "--out", tmp_path / "out").exit_code == 0
+    (tmp_path / "out" / "plan.json").write_text("{", encoding="utf-8")
+    assert json.loads(call("summary", tmp_path / "out", "--json").stdout)["engine"] == ""
+
+
+def test_a_dry_run_says_in_its_json_that_no_model_was_asked(good: Path) -> None:
+    assert json.loads(call("run", good, "--dry-run", "--json").stdout)["engine"] == "fake"
+
+
+LEAVES = [(name, command) for name, command in commands() if not isinstance(command, click.Group)]
+
+
+@pytest.mark.parametrize(("name", "command"), LEAVES, ids=[name for name, _ in LEAVES])
+def test_each_option_is_set_by_the_variable_of_its_name(
+    name: str, command: click.Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context: click.Context | None = None
+    for word in name.split()[:-1]:
+        context = click.Context(command, parent=context, info_name=word, auto_envvar_prefix=word.upper())
+    context = click.Context(command, parent=context, info_name=name.split()[-1])
+    for option in (entry for entry in command.params if isinstance(entry, click.Option)):
+        (flag,) = [text for text in option.opts if text.startswith("--")]
+        variable = f"{name} {flag.strip('-')}".replace(" ", "_").replace("-", "_").upper()
+        monkeypatch.setenv(variable, "given")
+        assert option.resolve_envvar_value(context) in ("given", True), variable
+        monkeypatch.delenv(variable)
+        assert option.resolve_envvar_value(context) is None, variable
+
+
+def test_the_environment_chooses_rubric_model_and_output(
+    tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RUBRIC": "push reply", "ENGINE_ARG": "a=1 b=2", "JSON": "1", "ENGINE": "fake"}.items():
+        monkeypatch.setenv(f"LOCALJUDGE_RUN_{name}", value)
+    result = call("run", good, "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["records"] == 2
+    assert json.loads((tmp_path / "out" / "plan.json").read_bytes())["engine_options"] == {"a": 1, "b": 2}
+    monkeypatch.setenv("LOCALJUDGE_RUN_RUBRIC", "nonsense")
+    assert "nonsense" in call("run", good, "--out", tmp_path / "other").stderr

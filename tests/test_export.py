@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import random
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 import pytest
-from command_line import call, line
+from command_line import call, line, process
 from hypothesis import given
 from hypothesis import strategies as st
 from test_store import PLAN, verdict
@@ -85,6 +87,7 @@ def test_a_table_has_a_row_for_each_grade(run: Path) -> None:
     lines = [json.loads(text) for text in (run / "export.jsonl").read_text(encoding="utf-8").split("\n") if text]
     assert lines == table.to_pylist()
     assert {row["reason"] for row in lines} == set(NASTY)
+    assert {row["engine"] for row in lines} == {PLAN.engine}
 
 
 def test_a_batch_result_names_each_record_and_holds_its_verdict(run: Path, tmp_path: Path) -> None:
@@ -93,6 +96,7 @@ def test_a_batch_result_names_each_record_and_holds_its_verdict(run: Path, tmp_p
     assert len({each["custom_id"] for each in lines}) == len(NASTY)
     for each in lines:
         assert (each["error"], each["response"]["status_code"]) == (None, 200)
+        assert each["response"]["body"]["engine"] == PLAN.engine
         content = each["response"]["body"]["choices"][0]["message"]["content"]
         assert Verdict.model_validate_json(content).id == each["custom_id"]
 
@@ -137,11 +141,74 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> Non
     (tmp_path / "in.jsonl").write_bytes(line())
     assert call("run", tmp_path / "in.jsonl", "--engine", "fake", "--out", tmp_path / "out").exit_code == 0
     result = call("export", tmp_path / "out", "--to", "csv", "--out", tmp_path / "none" / "x.csv")
-    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert "cannot write" in result.stderr
+    dry, told = result.stderr.splitlines()
+    assert (result.exit_code, "made up" in dry) == (1, True)
+    assert "cannot write" in told
     (tmp_path / "out" / "seal.json").unlink()
     (tmp_path / "out" / "seal.json" / "in the way").mkdir(parents=True)
     again = call("seal", tmp_path / "out")
     assert again.exit_code == 1
-    for told in (result.stderr, again.stderr):
-        assert "Check space and permissions.\n" in told and "goes on" not in told
+    for stderr in (result.stderr, again.stderr):
+        assert "Check space and permissions.\n" in stderr and "goes on" not in stderr
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.usefixtures("own_home")
+def test_no_command_writes_over_what_belongs_to_a_run(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(line())
+    out = tmp_path / "out"
+    assert call("run", tmp_path / "in.jsonl", "--engine", "fake", "--out", out).exit_code == 0
+    (tmp_path / "link").symlink_to(out / "plan.json")
+    before = everything_in(out)
+    new = ["calibration.json", "seal.sig", "quarantine/x.1", "verdicts/mine.jsonl", "../out/plan.json", "../link"]
+    for name in [*before, *new]:
+        for command in (("merge",), ("export", "--to", "csv"), ("replay", "--band", 0, 1)):
+            result = call(*command, out, "--force", "--out", out / name)
+            assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), (command, name)
+            assert "belongs to the run" in result.stderr
+    assert everything_in(out) == before
+
+
+def test_a_file_that_is_there_is_replaced_only_when_told_to(run: Path, tmp_path: Path) -> None:
+    held = tmp_path / "mine.csv"
+    held.write_text("mine", encoding="utf-8")
+    refused = call("export", run, "--to", "csv", "--out", held)
+    assert (refused.exit_code, held.read_text(encoding="utf-8")) == (2, "mine")
+    assert "--force" in refused.stderr
+    assert call("export", run, "--to", "csv", "--out", held, "--force").exit_code == 0
+    assert len(held.read_bytes().splitlines()) > len(NASTY)
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    assert call("export", run, "--to", "csv", "--out", empty).exit_code == 0
+    assert empty.read_bytes() == held.read_bytes()
+
+
+def test_what_is_no_file_is_not_replaced_even_when_told_to(run: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, problem in (("pipe", "not a regular file"), ("link", "not a regular file"), ("folder", "a folder")):
+        result = call("merge", run, "--force", "--out", tmp_path / name)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), name
+        assert problem in result.stderr
+    assert stat.S_ISFIFO((tmp_path / "pipe").lstat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_link_to_a_file_stays_a_link(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "made.jsonl")
+    assert call("merge", run, "--out", tmp_path / "link").exit_code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert len((tmp_path / "made.jsonl").read_bytes().splitlines()) == len(NASTY)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_dash_is_standard_output(run: Path, tmp_path: Path, kind: str) -> None:
+    done = process("export", run, "--to", kind, "--out", "-", cwd=tmp_path)
+    assert done.returncode == 0
+    assert call("export", run, "--to", kind).exit_code == 0
+    assert done.stdout == (run / f"export.{kind}").read_bytes()
+    assert not (tmp_path / "-").exists()

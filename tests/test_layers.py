@@ -27,6 +27,7 @@ GROUND = {
     "records": "errors plain quoting rows",
     "rubric": "checks checks.base errors records strict_yaml validation",
     "registry": "errors strict_yaml validation",
+    "unread": "records",
     "gpus": "errors strict_yaml",
     "egress": "",
     "guarded.sitecustomize": "egress",
@@ -34,6 +35,7 @@ GROUND = {
     "isolation": "errors",
     "offline": "egress errors",
     "disk": "",
+    "targets": "errors",
     "nvidia": "",
     "characters": "",
     "mutations": "errors",
@@ -131,7 +133,7 @@ RUNS = {
     "probe": "calibration engine_choice engines.base errors manifest noise prompts reads records rubric strategies "
     "verbalizer weights",
     "asked": "engines.base engines.constraint manifest records rubric strategies verdicts",
-    "intake": "checks engine_choice errors manifest prompts records rubric shards stop store stored strategies "
+    "intake": "checks engine_choice errors manifest prompts records rubric shards stop store stored strategies unread "
     "verdicts weights",
     "run": "asked egress engines.base errors intake isolation labels manifest marking noise probe records recovery "
     "seal segments shards stats stop store stored work",
@@ -173,13 +175,13 @@ DOOR = {
     "cli_options": "calibration decisions engine_choice errors isolation prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "intake run work",
-    "cli_results": "cli_options decisions errors marking noise report stats store stored",
-    "cli_export": "cli_results export marking noise redact store weights",
-    "cli_run": "characters cli_options cli_progress cli_results engine_choice errors intake nvidia offline "
+    "cli_results": "cli_options decisions errors marking noise report stats store stored targets",
+    "cli_export": "cli_options cli_results export marking noise redact store targets weights",
+    "cli_run": "characters cli_options cli_progress cli_results engine_choice engines errors intake nvidia offline "
     "ray_executor registry run shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "
     "strategies strictness weights",
-    "cli_resume": "cli_progress cli_results cli_run errors offline records report retry status store",
+    "cli_resume": "cli_progress cli_results cli_run errors offline records report retry status stop store",
     "cli_attack": "attack cli_exam cli_options errors exam mutations offline prompts report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "

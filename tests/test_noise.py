@@ -396,7 +396,8 @@ def test_a_probed_run_marks_what_it_shows_and_stores_what_it_judged(tmp_path: Pa
     failed = sum(row.scored - row.passed for row in rows)
     assert 0 < failed == sum(row.numerically_undecided for row in rows) < sum(row.reads for row in rows) == 16
     assert "numerically_undecided" not in "".join(p.read_text() for p in (tmp_path / "run" / "verdicts").iterdir())
-    assert call("summary", tmp_path / "run", "--json").output == _pretty(result.summary.model_dump(mode="json"))
+    printed = {"engine": "fake"} | result.summary.model_dump(mode="json")
+    assert call("summary", tmp_path / "run", "--json").stdout == _pretty(printed)
     assert f"{failed} of 16 grades with a read" in call("summary", tmp_path / "run").output
     assert call("export", tmp_path / "run", "--to", "jsonl").exit_code == 0
     grades = [json.loads(line) for line in (tmp_path / "run" / "export.jsonl").read_text().splitlines()]

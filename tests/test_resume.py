@@ -111,6 +111,28 @@ def test_a_signal_finishes_what_was_begun_and_the_same_request_goes_on(
     assert texts(out) == whole
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_before_the_input_is_whole_says_75_and_leaves_nothing(tmp_path: Path, number: int) -> None:
+    spool = tmp_path / "tmp"
+    spool.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "localjudge", "run", "-", "--engine", "fake", "--out", "out"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(spool)},
+    )
+    while not list(spool.glob("*/*.jsonl")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 75
+    assert process.stderr is not None
+    assert (
+        f"error: stopped by {signal.Signals(number).name} before a record was begun." in process.stderr.read().decode()
+    )
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["tmp"]
+
+
 def test_no_grace_leaves_the_engine_in_mid_sentence(records: Path, tmp_path: Path, whole: list[str]) -> None:
     out = tmp_path / "out"
     stopper = Interrupt(1, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -463,6 +485,17 @@ class _engines:  # noqa: N801 - reads as a function
         if self._fails(asked):
             return Completion(asked.id, "", "error", error="out of luck")
         return made_up(asked)
+
+
+def test_retry_of_an_unfinished_run_says_that_it_is_none(records: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert call("run", records, "--engine", "fake", "--rank", 0, "--world-size", 2, "--out", out).exit_code == 0
+    result = call("retry", out)
+    assert result.exit_code == 0
+    assert "is not finished" in result.stderr
+    assert "the same `localjudge run` goes on" in result.stderr
+    assert call("run", records, "--engine", "fake", "--out", out).exit_code == 0
+    assert "is not finished" not in call("retry", out).stderr
 
 
 def test_retry_finds_input_and_options_by_itself(records: Path, tmp_path: Path) -> None:
