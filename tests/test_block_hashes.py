@@ -90,7 +90,10 @@ def test_nothing_is_remembered_where_blocks_are_of_another_size(size: int) -> No
         assert named(remembering, Prompt(prompt)) == named(Hasher(size), Prompt(prompt))
 
 
-def test_vllm_takes_remembered_names_and_shares_the_same_blocks(vllm_engine: Engine) -> None:
+@pytest.mark.engine
+def test_vllm_takes_remembered_names_and_shares_the_same_blocks(
+    vllm_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert isinstance(vllm_engine, TokenEngine) and vllm_engine.backend is not None
     core = vllm_engine.backend._engine.engine_core.engine_core  # type: ignore[attr-defined]
     remembering = core.request_block_hasher
@@ -103,10 +106,9 @@ def test_vllm_takes_remembered_names_and_shares_the_same_blocks(vllm_engine: Eng
     ]
     answers = []
     for hasher in (remembering, remembering._hasher):
-        core.request_block_hasher = hasher
+        monkeypatch.setattr(core, "request_block_hasher", hasher)
         assert vllm_engine.forget()
         vllm_engine.generate(requests[:1])
         answers.append([each._replace(request_id="") for each in vllm_engine.generate(requests)])
-    core.request_block_hasher = remembering
     assert answers[0] == answers[1]
     assert all(each.cached_tokens > 100 for each in answers[0])
