@@ -28,7 +28,7 @@ from localjudge.reads import READ_LABELS
 from localjudge.records import parse_record
 from localjudge.rubric import builtin_rubrics, load_rubric
 from localjudge.strategies import Settings
-from localjudge.verdicts import Unscored, Verdict, answer_schema, parse_answer, schema_text
+from localjudge.verdicts import Unscored, Verdict, answer_schema, joint_schema_text, parse_answer, schema_text
 
 pytestmark = pytest.mark.engine
 
@@ -180,11 +180,14 @@ def test_explain_scores_every_indicator_of_both_packs(vllm_engine: Engine) -> No
 
 
 def test_joint_compiles_and_saves_what_is_complete(vllm_engine: Engine) -> None:
-    rubrics = {"reply": load_rubric("reply")}
-    judge = Judge(vllm_engine, rubrics, Settings(strategy="joint"))
+    pack = load_rubric("reply")
+    schema = joint_schema_text(tuple(indicator.id for indicator in pack.indicators))
+    (begun,) = vllm_engine.generate([request("whole", max_tokens=8)._replace(schema=schema)])
+    assert (begun.finish_reason, begun.text[:1]) == ("length", "{")
+    judge = Judge(vllm_engine, {"reply": pack.select(("1.1", "2.1", "3.1", "8.3"))}, Settings(strategy="joint"))
     (verdict,) = judge.judge([parse_record(reply(1))])
     # A random model rarely closes its unbounded reasons; whichever way it went, nothing may be made up.
-    assert len(verdict.detail) == 25
+    assert len(verdict.detail) == 4
     for grade in verdict.detail:
         assert (grade.score is None) == (grade.unscored is not None)
 

@@ -13,7 +13,6 @@ import jsonschema
 import pytest
 
 from localjudge.registry import load_models
-from localjudge.rubric import load_rubric
 from localjudge.store import RunStore
 from localjudge.verdicts import NOT_APPLICABLE, Unscored, answer_schema
 from localjudge.weights import resolve, verify
@@ -45,11 +44,13 @@ def judge(tmp_path: Path, *options: str) -> tuple[list[dict[str, object]], dict[
 
 
 def test_explain_judges_real_conversations_with_valid_answers(pulled: str, tmp_path: Path) -> None:
-    verdicts, summary, _ = judge(tmp_path, "--limit", "1", "--strategy", "explain", "--rules", "off")
+    asked = ["1.1", "2.1", "3.2", "5.4", "6.4", "7.4"]
+    options = ("--limit", "1", "--strategy", "explain", "--rules", "off", "--indicators", ",".join(asked))
+    verdicts, summary, _ = judge(tmp_path, *options)
     assert len(verdicts) == summary["records"] == 1
     schema = answer_schema()
     for verdict in verdicts:
-        assert [grade["id"] for grade in verdict["detail"]] == [entry.id for entry in load_rubric("push").indicators]
+        assert [grade["id"] for grade in verdict["detail"]] == asked
         for grade in verdict["detail"]:
             if grade["score"] is None:
                 assert grade["unscored"] == Unscored.CONTRADICTORY
@@ -61,7 +62,7 @@ def test_explain_judges_real_conversations_with_valid_answers(pulled: str, tmp_p
 
 
 def test_the_default_cascade_judges_with_probabilities_and_keeps_its_stages(pulled: str, tmp_path: Path) -> None:
-    verdicts, _, _ = judge(tmp_path, "--limit", "1", "--reasons", "failed", "--indicators", "1.1,2.1,3.2,5.4,7.4")
+    verdicts, _, _ = judge(tmp_path, "--limit", "1", "--reasons", "failed", "--indicators", "1.1,2.1,5.4")
     (verdict,) = verdicts
     for grade in verdict["detail"]:  # type: ignore[attr-defined]
         if grade["source"] == "rule":
@@ -73,7 +74,7 @@ def test_the_default_cascade_judges_with_probabilities_and_keeps_its_stages(pull
 
 
 def test_joint_judges_several_indicators_in_one_answer(pulled: str, tmp_path: Path) -> None:
-    verdicts, _, _ = judge(tmp_path, "--limit", "1", "--strategy", "joint", "--indicators", "1.1,2.1,2.2,3.1,5.4,7.5")
+    verdicts, _, _ = judge(tmp_path, "--limit", "1", "--strategy", "joint", "--indicators", "1.1,2.1,5.4")
     (verdict,) = verdicts
     assert all(grade["unscored"] != Unscored.ENGINE_ERROR for grade in verdict["detail"])
     assert verdict["scored"] > 0
