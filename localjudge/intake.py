@@ -221,7 +221,7 @@ def _note_unasked(request: RunRequest, present: set[TaskType]) -> None:
 
 
 def _entries(request: RunRequest, seen: IdLedger | None = None) -> Iterator[Record | BadRecord]:
-    seen = seen or IdLedger()
+    seen = IdLedger() if seen is None else seen
     for path in request.inputs:
         label = request.labels.get(path)
         yield from read_records(path, default_task_type=request.default_task_type, seen=seen, label=label)
