@@ -15,8 +15,8 @@ from localjudge.cli_results import engine_of, force_option, opened, printing
 from localjudge.export import SUFFIXES, WRITERS, write_merged
 from localjudge.marking import noise_of
 from localjudge.noise import marked
+from localjudge.output import written_to
 from localjudge.redact import own_key, redacted
-from localjudge.store import written_to
 from localjudge.targets import STDOUT, writable_target
 from localjudge.weights import home
 

@@ -17,9 +17,10 @@ from localjudge.decisions import redecide
 from localjudge.errors import StoreError, UsageError
 from localjudge.marking import noise_of, summed
 from localjudge.noise import marked
+from localjudge.output import write_verdicts
 from localjudge.report import render_summary
 from localjudge.stats import Summary
-from localjudge.store import RunStore, write_verdicts
+from localjudge.store import RunStore
 from localjudge.stored import Stored
 from localjudge.targets import STDOUT, writable_target
 
@@ -54,7 +55,7 @@ def replay(folder: Path, band: tuple[float, float], out: Path | None, force: boo
     verdicts = [redecide(verdict, chosen, thinks=plan.thinking_budget is not None) for verdict in stored]
     if target is not None:
         write_verdicts(target, marked(verdicts, noise_of(store, chosen)))
-    echo_summary(summed(store, verdicts, chosen), engine_of(store), as_json=as_json, folder=None)
+    echo_summary(summed(store, verdicts, chosen), plan.engine, as_json=as_json, folder=None)
 
 
 def opened(folder: Path) -> tuple[RunStore, Stored]:

@@ -19,18 +19,19 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from localjudge.calibration import Calibration, read_calibration
-from localjudge.disk import is_temporary, probe_writing, whole_file, write_once, write_whole
+from localjudge.disk import is_temporary, probe_writing, write_once, write_whole
 from localjudge.errors import ConfigError, ResumeError, StoreError
 from localjudge.manifest import Manifest, Plan, ShardProgress
 from localjudge.noise import NoiseBand
+from localjudge.output import cannot_write
 from localjudge.seal import Leaves, Seal, make_seal
 from localjudge.segments import Damage, SegmentWriter
 from localjudge.shards import Shard, whole_world
@@ -101,7 +102,7 @@ class RunStore:
                 folder.is_dir() and all(is_temporary(held.name) for held in folder.iterdir())
             )
         except OSError as error:
-            raise _cannot_write(folder, error) from error
+            raise cannot_write(folder, error) from error
         if not free:
             raise ResumeError(f"{folder} is not an empty folder.", hint="Give another --out.")
         return False
@@ -112,7 +113,7 @@ class RunStore:
         try:
             probe_writing(folder)
         except OSError as error:
-            raise _cannot_write(folder, error) from error
+            raise cannot_write(folder, error) from error
 
     def plan(self) -> Plan:
         """What was asked. Raises StoreError for a plan that cannot be read."""
@@ -319,24 +320,7 @@ class RunStore:
         try:
             return write()
         except OSError as error:
-            raise _cannot_write(self.folder, error, goes_on=self._writable) from error
-
-
-@contextmanager
-def written_to(path: Path) -> Iterator[BinaryIO]:
-    """`whole_file` with the store's errors."""
-    try:
-        with whole_file(path) as file:
-            yield file
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
-    """Verdicts as a file of their own, whole or not at all. Raises StoreError when it cannot be written."""
-    with written_to(path) as file:
-        for verdict in verdicts:
-            file.write(verdict.model_dump_json().encode("utf-8") + b"\n")
+            raise cannot_write(self.folder, error, goes_on=self._writable) from error
 
 
 def _set_aside(path: Path, data: bytes) -> None:
@@ -346,8 +330,3 @@ def _set_aside(path: Path, data: bytes) -> None:
 
 def _pretty(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
-
-
-def _cannot_write(place: Path, error: OSError, *, goes_on: bool = False) -> StoreError:
-    rest = "; what is stored stays, and the same command goes on from there" if goes_on else ""
-    return StoreError(f"cannot write {place}: {error.strerror or error}.", hint=f"Check space and permissions{rest}.")

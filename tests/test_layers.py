@@ -122,7 +122,8 @@ RUNS = {
     "stored": "errors segments shards verdicts",
     "seal": "stored verdicts",
     "signature": "errors",
-    "store": "calibration disk errors manifest noise seal segments shards stored verdicts",
+    "output": "disk errors verdicts",
+    "store": "calibration disk errors manifest noise output seal segments shards stored verdicts",
     "marking": "decisions noise stats store verdicts",
     "stop": "errors",
     "work": "errors manifest stop store verdicts",
@@ -175,8 +176,8 @@ DOOR = {
     "cli_options": "calibration decisions engine_choice errors isolation prompts records registry rubric strategies "
     "strict_yaml weights",
     "cli_progress": "intake run work",
-    "cli_results": "cli_options decisions errors marking noise report stats store stored targets",
-    "cli_export": "cli_options cli_results export marking noise redact store targets weights",
+    "cli_results": "cli_options decisions errors marking noise output report stats store stored targets",
+    "cli_export": "cli_options cli_results export marking noise output redact targets weights",
     "cli_run": "characters cli_options cli_progress cli_results engine_choice engines errors intake nvidia offline "
     "ray_executor registry run shards stop strictness weights",
     "cli_probe": "cli_options cli_run disk engine_choice errors nvidia offline probe prompts records report rubric "

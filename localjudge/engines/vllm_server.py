@@ -199,10 +199,11 @@ class VLLMServer(Backend):
             raise EngineError(
                 f"server {self._settings.url} refused the key.", hint="Set LOCALJUDGE_API_KEY to the server's key."
             )
-        if response.status_code != 200:
-            raise EngineError(f"server {self._settings.url} names no model ({_problem(response)}).")
-        with self._understood(response) as data:
-            models = [(str(model["id"]), int(model.get("max_model_len") or 32768)) for model in data.get("data") or ()]
+        models: list[tuple[str, int]] = []
+        if response.status_code == 200:
+            with self._understood(response) as data:
+                found = data.get("data") or ()
+                models = [(str(model["id"]), int(model.get("max_model_len") or 32768)) for model in found]
         if not models:
             raise EngineError(f"server {self._settings.url} names no model ({_problem(response)}).")
         if len(models) > 1:
