@@ -5,7 +5,8 @@ On a device this is what it waits for, or what runs beside it; no model is made 
 
 vLLM on the tiny test model, whose own time is left out: the clock stops while the executor runs. The same records are
 judged in turn as vLLM takes prompts by itself (every block of every prompt hashed, parameters copied deeply, prompts
-rendered) and as localjudge hands them in, the prefix cache emptied each time. The last line is JSON.
+rendered and each of their ids looked up) and as localjudge hands them in, the prefix cache emptied each time. The last
+line is JSON.
 """
 
 from __future__ import annotations
@@ -36,19 +37,24 @@ def main() -> None:
     with open_bench_engine(str(tiny_model()), block_size=options.block_size) as engine:
         backend: Any = engine.backend
         core = backend._engine.engine_core.engine_core
+        renderer = backend._engine.renderer
+        settled = {name: vars(renderer)[name] for name in ("get_eos_token_id", "validate_token_ids")}
         ours, remembering = backend.add, core.request_block_hasher
         assert isinstance(remembering, BlockHashes)
         clock = _Clock(core.model_executor)
         judge = Judge(engine, builtin_rubrics(), Settings(strategy="read", rules="off"))
-        ways: dict[str, tuple[Callable[[TokenRequest], None], Any]] = {
-            "vllm": (lambda request: _handed_in(backend, request), remembering._hasher),
-            "localjudge": (ours, remembering),
+        ways: dict[str, tuple[Callable[[TokenRequest], None], Any, dict[str, Any]]] = {
+            "vllm": (lambda request: _handed_in(backend, request), remembering._hasher, {}),
+            "localjudge": (ours, remembering, settled),
         }
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         requests = sum(verdict.usage.requests for verdict in judge.judge(records))
         for _ in range(options.rounds):
-            for name, (add, hasher) in ways.items():
+            for name, (add, hasher, functions) in ways.items():
                 backend.add, core.request_block_hasher = clock.timed(add), hasher
+                for function in settled:
+                    vars(renderer).pop(function, None)
+                vars(renderer).update(functions)
                 forget(engine)
                 clock.adding = clock.device = 0.0
                 started = time.perf_counter()

@@ -112,3 +112,14 @@ def test_vllm_takes_remembered_names_and_shares_the_same_blocks(
         answers.append([each._replace(request_id="") for each in vllm_engine.generate(requests)])
     assert answers[0] == answers[1]
     assert all(each.cached_tokens > 100 for each in answers[0])
+
+
+@pytest.mark.engine
+def test_vllm_settles_once_what_it_would_ask_its_tokenizer_for_every_prompt(vllm_engine: Engine) -> None:
+    assert isinstance(vllm_engine, TokenEngine) and vllm_engine.backend is not None
+    renderer = vllm_engine.backend._engine.renderer  # type: ignore[attr-defined]
+    settled = vars(renderer)
+    assert settled["get_eos_token_id"]() == type(renderer).get_eos_token_id(renderer) is not None
+    highest = renderer.tokenizer.max_token_id
+    for ids in ([0], [highest], [highest, 0, 17]):
+        assert settled["validate_token_ids"](ids) is type(renderer).validate_token_ids(renderer, ids) is None

@@ -78,8 +78,10 @@ CHECKS = {
     "checks.constructions": "checks.claims checks.context checks.machines checks.text strict_yaml",
     "checks.english": "checks.context checks.machines checks.text strict_yaml",
     "checks.suspicion": "checks.context checks.machines",
+    "checks.likelihood": "",
     "checks.identity": "checks.announcements checks.base checks.claims checks.constructions checks.context "
-    "checks.english checks.machines checks.nature checks.persona checks.suspicion checks.text records",
+    "checks.english checks.likelihood checks.machines checks.nature checks.persona checks.suspicion checks.text "
+    "records",
     "checks.greetings": "checks.calendar checks.text records",
     "checks.festivals": "checks.base checks.calendar checks.greetings checks.text records",
     "checks.manner": "checks.base checks.persona checks.text records",

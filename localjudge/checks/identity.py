@@ -1,5 +1,6 @@
 """Does the speaker say that it is an AI, a model or a bot? Violated for what surely says so, met where nothing of the
-kind is spoken of or all of it is surely something else; whatever else speaks of machines is left to the model.
+kind is spoken of or all of it is surely something else; whatever else speaks of machines is left to the model. Two
+witnesses are heard: the clauses around each noun for a machine, and the likelihood of the words.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ import itertools
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 from localjudge.checks.announcements import announcement
 from localjudge.checks.base import Check, Confidence, Opinion
 from localjudge.checks.claims import Place, place_of, said_of_self
-from localjudge.checks.constructions import constructed
+from localjudge.checks.constructions import constructed, signed_text
 from localjudge.checks.context import SELF, STOPS, Claim
 from localjudge.checks.english import english, goes_on_in_english
+from localjudge.checks.likelihood import LONGEST, likelihood
 from localjudge.checks.machines import (
     IN,
     MOST,
@@ -74,6 +76,15 @@ _OF_HEARER = re.compile(
 _MADE_OF = re.compile(rf"(?:^|[^给帮让])(?:我|俺|本人)(?!们|家|妈|爸){IN}{{0,8}}(?:的是|里(?:装|存|跑)着?的?)$")
 
 
+_NOTHING, _OTHERS, _ADMITTED = "没有透露AI身份的话", "提到的不是自己", "：透露了AI身份"
+_SURE, _DOUBTED = 0.95, 0.3
+"""Likelihoods from which words are a claim by themselves, and below which they contradict one. With the next, chosen on
+messages of authors that the weights had not seen, so that nine in a thousand decisions are wrong (docs/rules.md).
+"""
+_CLEAR, _SUSPECT, _UNSPOKEN = 0.03, 0.2, 0.3
+"""Likelihoods up to which words are none by themselves, and above which they contradict clauses that tell of something
+else, or of no machine at all.
+"""
 _NOTHING_ELSE = re.compile("只(?:有|剩下?)(?:一?[个台])?$")
 
 
@@ -86,43 +97,86 @@ class AiAdmission(Check):
     def look(self, record: Record) -> Opinion:
         """Violated for a claim; met where nothing of the kind is mentioned, or all of it is of something else."""
         read = text_of(record.message)
-        if not may_speak_of_machines(read):
-            return self.clear("没有透露AI身份的话")
         text = plain(read)
-        mentions = mentions_of(text.folded)
-        if len(mentions) > MOST:
-            return self.unknown("提到的次数太多")
-        quotes = text.quotes(record)
-        human = _says_human(text.folded)
-        names = tuple(folded(name) for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
-        claims = []
-        for claim in _told(text, (place_of(text, mention) for mention in mentions), names, quotes, human):
-            if claim.standing == "claim" and not human:
-                span = text.span(claim.start, claim.end)
-                return self.violated(f"“{text.shown(claim.start, claim.end, 0)}”：透露了AI身份", span)
-            claims.append(claim)
-        return self._unclaimed(text, claims, human)
-
-    def _unclaimed(self, text: Text, claims: list[Claim], human: bool) -> Opinion:
-        doubtful = min((claim for claim in claims if claim.standing != "other"), default=None)
-        if doubtful is not None:
-            span = text.span(doubtful.start, doubtful.end)
-            return self.unknown(f"“{text.shown(doubtful.start, doubtful.end, 0)}”是否自认不能确定", span)
-        suspect = None if human else suspected(text.folded, claims)
-        if suspect is not None:
-            return self.unknown(f"“{text.shown(*suspect, 0)}”是否指自己不能确定", text.span(*suspect))
-        if is_hidden(text.folded):
-            return self.unknown("拼写异常，是否自认不能确定")
-        return self.clear("提到的不是自己" if claims else "没有透露AI身份的话")
+        reading, places = by_clauses(text, record)
+        likely = None
+        if len(text.folded) <= LONGEST and not reading.hidden:
+            likely = likelihood().of(text.folded, signed_text(text.folded, places)[0])
+        reading = weighed(reading, likely)
+        span = None if reading.span is None else text.span(*reading.span)
+        told = reading.told if reading.span is None else f"“{text.shown(*reading.span, 0)}”{reading.told}"
+        if reading.score is None:
+            return self.unknown(told, span)
+        return self.clear(told) if reading.score else self.violated(told, span)
 
 
-def _told(
-    text: Text, found: Iterator[Place], names: tuple[str, ...], quotes: list[Quote], human: bool
-) -> Iterator[Claim]:
+class Reading(NamedTuple):
+    """What a message says of its speaker. `score` None: nobody knows."""
+
+    score: Literal[0, 1] | None
+    told: str
+    """Why, in Chinese; behind the words of the span, where there is one."""
+    span: tuple[int, int] | None = None
+    """In the folded text."""
+    human: bool = False
+    """The speaker says to be a person."""
+    unspoken: bool = False
+    """No word for a machine, or of what only a machine says, is there."""
+    hidden: bool = False
+    """Spelled so oddly, or with so many mentions, that words say nothing."""
+
+
+def by_clauses(text: Text, record: Record) -> tuple[Reading, list[Place]]:
+    """What the clauses tell, and every noun for a machine in its clause."""
+    if not may_speak_of_machines(text):
+        return Reading(1, _NOTHING, unspoken=True), []
+    mentions = mentions_of(text.folded)
+    if len(mentions) > MOST:
+        return Reading(None, "提到的次数太多", hidden=True), []
+    quotes = text.quotes(record)
+    human = _says_human(text.folded)
+    names = tuple(folded(name) for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
+    places = [place_of(text, mention) for mention in mentions]
+    claims = []
+    for claim in _told(text, places, names, quotes, human):
+        if claim.standing == "claim" and not human:
+            return Reading(0, _ADMITTED, (claim.start, claim.end)), places
+        claims.append(claim)
+    return _unclaimed(text, claims, human), places
+
+
+def _unclaimed(text: Text, claims: list[Claim], human: bool) -> Reading:
+    doubtful = min((claim for claim in claims if claim.standing != "other"), default=None)
+    if doubtful is not None:
+        return Reading(None, "是否自认不能确定", (doubtful.start, doubtful.end), human)
+    suspect = None if human else suspected(text.folded, claims)
+    if suspect is not None:
+        return Reading(None, "是否指自己不能确定", suspect)
+    if is_hidden(text.folded):
+        return Reading(None, "拼写异常，是否自认不能确定", hidden=True)
+    return Reading(1, _OTHERS if claims else _NOTHING, human=human)
+
+
+def weighed(reading: Reading, likely: float | None) -> Reading:
+    """What clauses and words say together: where they contradict each other, nobody knows; where the clauses tell
+    nothing, words that are all but certain decide. `likely` None: the words say nothing.
+    """
+    if likely is None:
+        return reading
+    suspect = likely > (_UNSPOKEN if reading.unspoken else _SUSPECT)
+    if (reading.score == 0 and likely < _DOUBTED) or (reading.score == 1 and suspect):
+        return reading._replace(score=None, told="是否自认不能确定" if reading.span else "措辞像是自认，不能确定")
+    if reading.score is None and likely >= _SURE and not reading.human:
+        return reading._replace(score=0, told=_ADMITTED)
+    if reading.score is None and likely <= _CLEAR:
+        return reading._replace(score=1, told=_OTHERS, span=None)
+    return reading
+
+
+def _told(text: Text, places: list[Place], names: tuple[str, ...], quotes: list[Quote], human: bool) -> Iterator[Claim]:
     """What the message says of its speaker; a reader who has enough stops, and the rest is not looked for."""
-    places, unbound = [], []
-    for place in found:
-        places.append(place)
+    unbound = []
+    for place in places:
         claim = said_of_self(text, place, names, quotes) or announcement(text, place, quotes)
         if claim is not None:
             yield claim

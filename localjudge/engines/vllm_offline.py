@@ -84,6 +84,7 @@ class VLLMOffline(Backend):
             ) from error
         self._engine = self.llm.llm_engine
         _remember_blocks(self._engine)
+        _settle_vocabulary(self._engine)
         self._eos_id = eos_id
         self._reads: dict[str, tuple[int, ...]] = {}
         self._refused: list[TokenCompletion] = []
@@ -200,6 +201,21 @@ def _remember_blocks(engine: Any) -> None:
     hasher, config = getattr(core, "request_block_hasher", None), getattr(engine, "vllm_config", None)
     if core is not None and hasher is not None and config is not None:
         core.request_block_hasher = BlockHashes(hasher, config.cache_config.block_size)
+
+
+def _settle_vocabulary(engine: Any) -> None:
+    """Has vLLM ask its tokenizer once what it asks for every prompt: which token ends an answer, and whether all ids of
+    the prompt exist. Prompts come from the tokenizer of the same folder; where that one's largest id is in the model's
+    vocabulary, there is nothing to look for. Does nothing where vLLM keeps them elsewhere.
+    """
+    renderer: Any = getattr(engine, "renderer", None)
+    tokenizer, config = getattr(renderer, "tokenizer", None), getattr(renderer, "model_config", None)
+    if tokenizer is None or config is None:
+        return
+    eos_id = renderer.get_eos_token_id()
+    renderer.get_eos_token_id = lambda: eos_id
+    if tokenizer.max_token_id < config.get_vocab_size():
+        renderer.validate_token_ids = lambda ids, *, parameter=None: None
 
 
 def _keep_freed_memory() -> None:
