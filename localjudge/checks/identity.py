@@ -167,9 +167,9 @@ def weighed(reading: Reading, likely: float | None) -> Reading:
     if (reading.score == 0 and likely < _DOUBTED) or (reading.score == 1 and suspect):
         return reading._replace(score=None, told="是否自认不能确定" if reading.span else "措辞像是自认，不能确定")
     if reading.score is None and likely >= _SURE and not reading.human:
-        return reading._replace(score=0, told=_ADMITTED)
+        return reading._replace(score=0, told="：从措辞看，透露了AI身份")
     if reading.score is None and likely <= _CLEAR:
-        return reading._replace(score=1, told=_OTHERS, span=None)
+        return reading._replace(score=1, told="从措辞看，提到的不是自己", span=None)
     return reading
 
 
