@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 
 from localjudge.checks.constructions import signed_text, table
 from localjudge.checks.identity import Reading, by_clauses, weighed
-from localjudge.checks.likelihood import LONGEST, Likelihood, features
+from localjudge.checks.likelihood import Likelihood, features
 from localjudge.checks.machines import plain
 from localjudge.checks.text import text_of
 
@@ -133,8 +133,7 @@ def learn(messages: Sequence[Labelled]) -> Likelihood:
 
 def decided(one: Labelled, learned: Likelihood) -> int | None:
     """What the check says of a message, with these weights."""
-    silent = one.reading.hidden or len(one.folded) > LONGEST
-    return weighed(one.reading, None if silent else learned.of(one.folded, one.signed)).score
+    return weighed(one.reading, None if one.reading.silent else learned.of(one.folded, one.signed)).score
 
 
 def counted(said: Iterable[tuple[Labelled, int | None]]) -> Counter[str]:

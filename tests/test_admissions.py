@@ -204,6 +204,14 @@ def test_words_that_contradict_the_clauses_leave_a_message_to_the_model(
     assert weighed(Reading(score_of_clauses, "", (0, 1)), likely).score == expected
 
 
+def test_words_decide_no_message_of_a_few_characters_and_may_contradict_its_clauses() -> None:
+    assert weighed(Reading(None, "", (0, 1), brief=True), 0.01).score is None
+    assert weighed(Reading(None, "", (0, 1), brief=True), 0.99).score is None
+    assert weighed(Reading(0, "", (0, 1), brief=True), 0.01).score is None
+    assert score("我刚重启完") is None
+    assert (by_clauses_alone("机器人不是我"), score("机器人不是我")) == (0, None)
+
+
 def test_who_says_to_be_a_person_is_not_called_a_machine_for_words_alone() -> None:
     assert weighed(Reading(None, "", (0, 1), human=True), 0.999).score is None
 

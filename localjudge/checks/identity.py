@@ -85,6 +85,7 @@ _CLEAR, _SUSPECT, _UNSPOKEN = 0.03, 0.2, 0.3
 """Likelihoods up to which words are none by themselves, and above which they contradict clauses that tell of something
 else, or of no machine at all.
 """
+_BRIEF = 10
 _NOTHING_ELSE = re.compile("只(?:有|剩下?)(?:一?[个台])?$")
 
 
@@ -99,9 +100,7 @@ class AiAdmission(Check):
         read = text_of(record.message)
         text = plain(read)
         reading, places = by_clauses(text, record)
-        likely = None
-        if len(text.folded) <= LONGEST and not reading.hidden:
-            likely = likelihood().of(text.folded, signed_text(text.folded, places)[0])
+        likely = None if reading.silent else likelihood().of(text.folded, signed_text(text.folded, places)[0])
         reading = weighed(reading, likely)
         span = None if reading.span is None else text.span(*reading.span)
         told = reading.told if reading.span is None else f"“{text.shown(*reading.span, 0)}”{reading.told}"
@@ -122,17 +121,25 @@ class Reading(NamedTuple):
     """The speaker says to be a person."""
     unspoken: bool = False
     """No word for a machine, or of what only a machine says, is there."""
-    hidden: bool = False
-    """Spelled so oddly, or with so many mentions, that words say nothing."""
+    brief: bool = False
+    """So short that words decide nothing by themselves."""
+    silent: bool = False
+    """So long, so oddly spelled or with so many mentions that words say nothing at all."""
 
 
 def by_clauses(text: Text, record: Record) -> tuple[Reading, list[Place]]:
     """What the clauses tell, and every noun for a machine in its clause."""
+    reading, places = _by_clauses(text, record)
+    length = len(text.folded)
+    return reading._replace(brief=length < _BRIEF, silent=reading.silent or length > LONGEST), places
+
+
+def _by_clauses(text: Text, record: Record) -> tuple[Reading, list[Place]]:
     if not may_speak_of_machines(text):
         return Reading(1, _NOTHING, unspoken=True), []
     mentions = mentions_of(text.folded)
     if len(mentions) > MOST:
-        return Reading(None, "提到的次数太多", hidden=True), []
+        return Reading(None, "提到的次数太多", silent=True), []
     quotes = text.quotes(record)
     human = _says_human(text.folded)
     names = tuple(folded(name) for name in names_of(record.agent_profile) if 1 < len(name) <= 8)
@@ -153,7 +160,7 @@ def _unclaimed(text: Text, claims: list[Claim], human: bool) -> Reading:
     if suspect is not None:
         return Reading(None, "是否指自己不能确定", suspect)
     if is_hidden(text.folded):
-        return Reading(None, "拼写异常，是否自认不能确定", hidden=True)
+        return Reading(None, "拼写异常，是否自认不能确定", silent=True)
     return Reading(1, _OTHERS if claims else _NOTHING, human=human)
 
 
@@ -166,9 +173,11 @@ def weighed(reading: Reading, likely: float | None) -> Reading:
     suspect = likely > (_UNSPOKEN if reading.unspoken else _SUSPECT)
     if (reading.score == 0 and likely < _DOUBTED) or (reading.score == 1 and suspect):
         return reading._replace(score=None, told="是否自认不能确定" if reading.span else "措辞像是自认，不能确定")
-    if reading.score is None and likely >= _SURE and not reading.human:
+    if reading.score is not None or reading.brief:
+        return reading
+    if likely >= _SURE and not reading.human:
         return reading._replace(score=0, told="：从措辞看，透露了AI身份")
-    if reading.score is None and likely <= _CLEAR:
+    if likely <= _CLEAR:
         return reading._replace(score=1, told="从措辞看，提到的不是自己", span=None)
     return reading
 
