@@ -16,6 +16,7 @@ from localjudge.cli_options import (
     defences_option,
     engine_choice,
     engine_options,
+    force_option,
     rubric_option,
     rubrics,
 )
@@ -28,6 +29,7 @@ from localjudge.prompts import Defences, Prompts
 from localjudge.records import input_digest
 from localjudge.report import render_calibration
 from localjudge.strategies import Settings
+from localjudge.targets import STDOUT, writable_target
 from localjudge.verbalizer import WORDS
 
 
@@ -43,6 +45,7 @@ from localjudge.verbalizer import WORDS
 @click.option("--orders", type=click.IntRange(1, 2), default=Settings().orders, help="As the runs will have it.")
 @defences_option
 @click.option("--out", type=PLACE, help="Write it here, instead of where runs find it.")
+@force_option
 @engine_options
 @click.option("--json", "as_json", is_flag=True)
 def calibrate(
@@ -53,6 +56,7 @@ def calibrate(
     orders: Literal[1, 2],
     defences: Defences,
     out: Path | None,
+    force: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -61,6 +65,9 @@ def calibrate(
     Without LABELLED, on the packaged training pairs.
     """
     go_offline()
+    if out == STDOUT:
+        raise UsageError("--json prints the calibration on standard output.", hint="Give --out a file.")
+    chosen = None if out is None else writable_target(out, force=force)
     source = labelled_file or packaged_training()
     packs = rubrics(rubric_names, "")
     labelled = read_labelled(source, packs)
@@ -85,7 +92,7 @@ def calibrate(
         words=words,
         base_rate=base_rate,
     )
-    target = out or calibrations() / file_name(model.digest, fitted.prompt_digest, orders)
+    target = chosen or calibrations() / file_name(model.digest, fitted.prompt_digest, orders)
     text = json.dumps(fitted.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
     _write(target, text)
     click.echo(text if as_json else render_calibration(fitted), nl=False)

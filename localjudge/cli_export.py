@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 import click
 
-from localjudge.cli_options import PLACE
-from localjudge.cli_results import engine_of, force_option, opened, printing
+from localjudge.cli_options import PLACE, force_option
+from localjudge.cli_results import engine_of, opened, printing
 from localjudge.export import SUFFIXES, WRITERS, write_merged
 from localjudge.marking import noise_of
 from localjudge.noise import marked

@@ -54,6 +54,7 @@ defences_option = click.option(
     default="clean",
     help="What guards prompts against the text of records.",
 )
+force_option = click.option("--force", is_flag=True, help="Replace the file that --out names.")
 rubric_option = click.option("--rubric", "rubric_names", multiple=True, help="Pack name or YAML path; repeatable.")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from localjudge.cli_options import PLACE, band_of
+from localjudge.cli_options import PLACE, band_of, force_option
 from localjudge.decisions import redecide
 from localjudge.errors import StoreError, UsageError
 from localjudge.marking import noise_of, summed
@@ -23,8 +23,6 @@ from localjudge.stats import Summary
 from localjudge.store import RunStore
 from localjudge.stored import Stored
 from localjudge.targets import STDOUT, writable_target
-
-force_option = click.option("--force", is_flag=True, help="Replace the file that --out names.")
 
 
 @click.command()

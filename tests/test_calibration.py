@@ -422,6 +422,19 @@ def test_faulty_labels_are_named_with_their_place(tmp_path: Path, record: dict[s
     assert "labelled.jsonl" in str(caught.value) and "r7" in str(caught.value)
 
 
+def test_where_to_write_is_settled_before_a_model_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("{}", encoding="utf-8")
+    for place, fault in (("mine.json", "exists"), (".", "is a folder"), ("-", "")):
+        result = call(
+            "calibrate", "--model", tmp_path / "no-model", "--out", place if place == "-" else tmp_path / place
+        )
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+        assert fault in result.stderr and "--out" in result.stderr
+    forced = call("calibrate", "--model", tmp_path / "no-model", "--out", tmp_path / "mine.json", "--force")
+    assert "no-model" in forced.stderr
+    assert (tmp_path / "mine.json").read_text(encoding="utf-8") == "{}"
+
+
 def test_the_fake_engine_has_nothing_to_calibrate() -> None:
     result = call("calibrate", "--engine", "fake")
     assert result.exit_code == 2

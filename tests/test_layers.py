@@ -188,7 +188,7 @@ DOOR = {
     "cli_attack": "attack cli_exam cli_options errors exam mutations offline prompts report resistance strategies",
     "cli_exam": "cli_options errors exam examine offline records report rubric strategies",
     "cli_calibrate": "calibrate calibration cli_options disk errors exam labelled offline prompts records report "
-    "strategies verbalizer",
+    "strategies targets verbalizer",
     "cli_models": "errors registry weights",
     "cli_plan": "cli_options engines.base engines.encode errors gpus model_folder records registry roofline rubric "
     "strategies weights workload",
