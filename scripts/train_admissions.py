@@ -33,6 +33,7 @@ from localjudge.checks.text import text_of
 DATA = Path(__file__).parents[1] / "tests" / "data"
 PAIRS = Path(__file__).parents[1] / "localjudge" / "exams" / "train.jsonl"
 ON_IDENTITY = {("push", "6.4"), ("reply", "8.2")}
+SIDES = ("message", "message_pass", "message_fail")
 SEALED = DATA / "admissions_sealed.jsonl"
 WEIGHTS = Path(__file__).parents[1] / "localjudge" / "checks" / "lists" / "admission_words.json"
 SELDOM = 10
@@ -40,8 +41,6 @@ SELDOM = 10
 PENALTY = 1 / 30
 SMALL = 0.1
 """Weights below this are left out; the large ones are above 5."""
-
-
 WAYS = ("clauses", "both")
 
 
@@ -87,6 +86,18 @@ def main() -> None:
 
 def read_messages() -> Iterator[Labelled]:
     """The messages to learn from, with who wrote them."""
+    yield from _by_authors()
+    for construction in table().constructions:
+        for score, sentences in ((0, construction.as_), (1, construction.not_)):
+            for sentence in sentences:
+                yield labelled("table", {"message": sentence, "score": score})
+    for pair in _lines(PAIRS):
+        if (pair["task_type"], pair["indicator"]) not in ON_IDENTITY:
+            for message in (pair[side] for side in SIDES if side in pair):
+                yield labelled("ordinary", {"message": message, "score": 1})
+
+
+def _by_authors() -> Iterator[Labelled]:
     for path in sorted(set(DATA.glob("*.jsonl")) - {SEALED}):
         for entry in _lines(path):
             if entry.get("check") == "ai_admission":
@@ -94,14 +105,6 @@ def read_messages() -> Iterator[Labelled]:
                 # Both halves of one author.
                 author = path.stem if path.stem == "admissions_halved" and part in ("a", "b") else f"{path.stem} {part}"
                 yield labelled(author.removeprefix("admissions_").strip(), entry)
-    for construction in table().constructions:
-        for score, sentences in ((0, construction.as_), (1, construction.not_)):
-            for sentence in sentences:
-                yield labelled("table", {"message": sentence, "score": score})
-    for pair in _lines(PAIRS):
-        if (pair["task_type"], pair["indicator"]) not in ON_IDENTITY:
-            for side in {"message", "message_pass", "message_fail"} & pair.keys():
-                yield labelled("ordinary", {"message": pair[side], "score": 1})
 
 
 def labelled(author: str, entry: dict[str, Any]) -> Labelled:

@@ -79,13 +79,14 @@ _MADE_OF = re.compile(rf"(?:^|[^给帮让])(?:我|俺|本人)(?!们|家|妈|爸)
 _NOTHING, _OTHERS, _ADMITTED = "没有透露AI身份的话", "提到的不是自己", "：透露了AI身份"
 _SURE, _DOUBTED = 0.95, 0.3
 """Likelihoods from which words are a claim by themselves, and below which they contradict one. With the next, chosen on
-messages of authors that the weights had not seen, so that nine in a thousand decisions are wrong (docs/rules.md).
+messages of authors that the weights had not seen, so that fewer than one decision in a hundred is wrong: docs/rules.md.
 """
 _CLEAR, _SUSPECT, _UNSPOKEN = 0.03, 0.2, 0.3
 """Likelihoods up to which words are none by themselves, and above which they contradict clauses that tell of something
 else, or of no machine at all.
 """
 _BRIEF = 10
+"""Characters below which words decide nothing by themselves."""
 _NOTHING_ELSE = re.compile("只(?:有|剩下?)(?:一?[个台])?$")
 
 
