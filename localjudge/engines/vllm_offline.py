@@ -209,13 +209,12 @@ def _settle_vocabulary(engine: Any) -> None:
     vocabulary, there is nothing to look for. Does nothing where vLLM keeps them elsewhere.
     """
     renderer: Any = getattr(engine, "renderer", None)
-    tokenizer, config = getattr(renderer, "tokenizer", None), getattr(renderer, "model_config", None)
-    if tokenizer is None or config is None:
-        return
-    eos_id = renderer.get_eos_token_id()
-    renderer.get_eos_token_id = lambda: eos_id
-    if tokenizer.max_token_id < config.get_vocab_size():
-        renderer.validate_token_ids = lambda ids, *, parameter=None: None
+    with contextlib.suppress(AttributeError):
+        eos_id = renderer.get_eos_token_id()
+        known = renderer.tokenizer.max_token_id < renderer.model_config.get_vocab_size()
+        renderer.get_eos_token_id = lambda: eos_id
+        if known and hasattr(renderer, "validate_token_ids"):
+            renderer.validate_token_ids = lambda *_, **__: None
 
 
 def _keep_freed_memory() -> None:
