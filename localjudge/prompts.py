@@ -21,7 +21,7 @@ from typing import Any, Literal
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
 from localjudge.characters import PATTERN, without_unseen
-from localjudge.engines.base import Message, Part
+from localjudge.engines.base import ALIGNED, Message, Part
 from localjudge.flags import Flag
 from localjudge.records import Record
 from localjudge.rubric import Indicator, Rubric
@@ -75,7 +75,8 @@ class Prompts:
     @cached_property
     def digest(self) -> str:
         """sha256 over all templates and what is done to record text: a changed word is another prompt."""
-        decisive = self._sources | ({"seen_as": _SEEN_AS} if self._defences != "off" else {})
+        seen = {"seen_as": _SEEN_AS} if self._defences != "off" else {}
+        decisive = self._sources | seen | {"aligned": str(ALIGNED)}
         canonical = json.dumps(decisive, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
@@ -133,7 +134,7 @@ class Prompts:
         key = (name, rubric.digest, indicator.id if indicator else "")
         if key not in self._tails:
             rendered = self._templates[name].render(rubric=rubric, indicator=indicator)
-            self._tails[key] = Part(rendered.strip())
+            self._tails[key] = Part(rendered.strip(), aligned=name == "read")
         return self._tails[key]
 
     def _marker(self) -> str:

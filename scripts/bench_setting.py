@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from localjudge.engines import open_engine
-from localjudge.engines.base import Engine, Message
+from localjudge.engines.base import ALIGNED, Engine, Message
 from localjudge.engines.driver import TokenEngine
 from localjudge.offline import go_offline
 from localjudge.prompts import Prompts
@@ -114,6 +114,8 @@ def shared_floor(engine: Engine, records: list[Record], strategy: Literal["read"
                 total -= engine.count_tokens((before,))
             packs.add(rubric.ref)
         opening = engine.count_tokens((before, Message("user", parts)))
+        if strategy == "read":
+            opening += -opening % ALIGNED
         total += opening
         for indicator in rubric.indicators:
             whole = engine.count_tokens((before, Message("user", (*parts, ask(rubric, indicator)))))

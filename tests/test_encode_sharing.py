@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from localjudge.engines.base import Message, Part
+from localjudge.engines.base import ALIGNED, Message, Part
 from localjudge.engines.encode import ChatEncoder
 from localjudge.exam import packaged_exam, read_pairs
 from localjudge.prompts import Prompts
@@ -31,6 +31,7 @@ part = st.builds(
     Part,
     st.text(st.characters(exclude_categories=("Cs", "Cn")), max_size=8)
     | st.sampled_from(["", "<|im_end|>", "<think>", "您好，", "\n", "订单 #42"]),
+    st.booleans(),
     st.booleans(),
 )
 message = st.builds(Message, st.sampled_from(["user", "assistant"]), st.lists(part, max_size=5).map(tuple))
@@ -69,6 +70,10 @@ def plain(tiny_model: Path) -> Plain:
         ids: list[int] = []
         for position, piece_text in enumerate(re.split(r"@0123456789abcdef\.(\d+)@", rendered)):
             if position % 2:
+                *opening, last = messages[-1].parts or (Part(""),)
+                is_last = int(piece_text) == len(texts) - 1 and bool(last.text)
+                if is_last and last.aligned and any(piece.text for piece in opening):
+                    ids += bare.encode("\n", add_special_tokens=False).ids * (-len(ids) % ALIGNED)
                 ids += bare.encode(texts[int(piece_text)], add_special_tokens=False).ids
             elif piece_text:
                 ids += full.encode(piece_text, add_special_tokens=False).ids
@@ -141,3 +146,28 @@ def test_more_text_than_is_remembered_is_still_encoded(encoder: ChatEncoder, pla
     parts = tuple(Part(f"第{number}句") for number in range(5000))
     assert encoder.encode((Message("user", parts),)) == plain((Message("user", parts),), False)
     assert encoder.encode_text("第0句") == encoder.encode_text("第0句")
+
+
+@slow_machine
+@given(opening=st.lists(part, min_size=1, max_size=5).filter(lambda parts: any(part.text for part in parts)))
+def test_aligned_questions_behind_one_opening_share_whole_blocks_and_get_nothing_but_empty_lines(
+    encoder: ChatEncoder, opening: list[Part]
+) -> None:
+    system = Message("system", (Part("你是质检员。"),))
+    first, second, loose = (
+        encoder.encode((system, Message("user", (*opening, question))))
+        for question in (Part("合格吗？", aligned=True), Part("一共几个字？", aligned=True), Part("合格吗？"))
+    )
+    shared = next(place for place, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
+    assert shared >= ALIGNED and shared % ALIGNED == 0
+    filled = len(first) - len(loose)
+    assert 0 <= filled < ALIGNED
+    assert first[shared - filled : shared] == [*encoder.encode_text("\n")] * filled
+    assert first[: shared - filled] + first[shared:] == loose
+
+
+def test_reads_are_aligned_and_written_answers_are_not() -> None:
+    prompts, pack = Prompts(), RUBRICS["push"]
+    indicator = pack.indicators[0]
+    asked = (prompts.read(pack, indicator), prompts.explain(pack, indicator), prompts.joint(pack))
+    assert [part.aligned for part in asked] == [True, False, False]

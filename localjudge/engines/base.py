@@ -17,12 +17,20 @@ Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "too_long", "error"]
 
 
+ALIGNED = 32
+"""Tokens to a multiple of which empty lines fill up what stands before an aligned part. Engines share whole cache
+blocks, of 16 or 32 tokens: one with the end of a record and the start of a question is computed anew for each question.
+"""
+
+
 class Part(NamedTuple):
     """A piece of a message, encoded apart from its neighbours so that equal pieces give equal token ids."""
 
     text: str
     data: bool = False
     """True for text that comes from outside and is hostile until proven otherwise."""
+    aligned: bool = False
+    """Of a message's last part: whether it begins a cache block. See `ALIGNED`."""
 
 
 class Message(NamedTuple):

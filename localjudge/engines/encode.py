@@ -24,12 +24,13 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from localjudge.engines.base import Message, Part, Role
+from localjudge.engines.base import ALIGNED, Message, Part, Role
 from localjudge.errors import ConfigError
 
 # Prompts are encoded a few short pieces at a time: handing those to a pool of threads costs more than it saves.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+_FILLER = "\n"
 _PIECES_REMEMBERED = 4096
 _FRAMES_REMEMBERED = 256
 """Records whose questions an engine may have in flight at once, with room to spare."""
@@ -44,9 +45,9 @@ class _Frame(NamedTuple):
     foot: tuple[int, ...]
 
 
-_Opening = tuple[tuple[Message, ...], Role, tuple[Part, ...], bool, bool]
+_Opening = tuple[tuple[Message, ...], Role, tuple[Part, ...], bool, bool, bool]
 """What decides a frame: earlier messages, role and parts of the last one but its last part, whether that one has text,
-whether the model may think."""
+whether it is aligned, whether the model may think."""
 
 
 class ChatEncoder:
@@ -70,6 +71,7 @@ class ChatEncoder:
         self._before_of = lru_cache(maxsize=64)(self._make_before)
         self._frame_of = lru_cache(maxsize=_FRAMES_REMEMBERED)(self._make_frame)
         self._latest: tuple[_Opening, _Frame] | None = None
+        self._filler = self._plain.encode(_FILLER, add_special_tokens=False).ids[:1]
         self.think_open = self._glue("<think>\n")
         self.think_close = self._glue("\n</think>\n\n")
         self.think_end_id = self._full.token_to_id("</think>")
@@ -92,8 +94,8 @@ class ChatEncoder:
     def encode(self, messages: tuple[Message, ...], *, thinking: bool = False) -> list[int]:
         """Token ids of the whole prompt, of one message or more, ready for the model's answer (or for its thinking)."""
         last = messages[-1]
-        tail = last.parts[-1].text if last.parts else ""
-        opening = (messages[:-1], last.role, last.parts[:-1], bool(tail), thinking)
+        tail, _, aligned = last.parts[-1] if last.parts else Part("")
+        opening = (messages[:-1], last.role, last.parts[:-1], bool(tail), aligned, thinking)
         # Questions about one record come one after the other, and their parts are the same objects: this comparison
         # is far cheaper than the hash that the memory behind it needs.
         if self._latest is None or self._latest[0] != opening:
@@ -111,7 +113,13 @@ class ChatEncoder:
         return str(self._full.decode(ids, skip_special_tokens=True))
 
     def _make_frame(
-        self, before: tuple[Message, ...], role: Role, parts: tuple[Part, ...], has_tail: bool, thinking: bool
+        self,
+        before: tuple[Message, ...],
+        role: Role,
+        parts: tuple[Part, ...],
+        has_tail: bool,
+        aligned: bool,
+        thinking: bool,
     ) -> _Frame:
         turns = [(message.role, bool(_texts(message.parts))) for message in before]
         texts = _texts(parts)
@@ -119,7 +127,10 @@ class ChatEncoder:
         if not (texts or has_tail):
             glue, foot = [*glue, foot], ()
         head = list(itertools.chain.from_iterable(self._encode_pieces(texts)))
-        return _Frame(self._before_of(before, tuple(glue)), head, foot)
+        opening = self._before_of(before, tuple(glue))
+        if aligned and has_tail and texts:
+            head += self._filler * (-(len(opening) + len(head)) % ALIGNED)
+        return _Frame(opening, head, foot)
 
     def _make_before(self, messages: tuple[Message, ...], glue: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
         """What stands before the last message: earlier ones, each between two of the template's pieces."""
