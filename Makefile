@@ -18,8 +18,10 @@ test: setup ## Run all tests, the real engines included, but those of a Ray clus
 test-fast: setup ## Run the tests that open no engine
 	$(PY) -m pytest -m "not engine and not slow and not network and not ray"
 
+# In two processes: on a fast machine a driver ends its process a minute after its cluster is gone.
 test-ray: setup ## Run the tests that start a Ray cluster on this machine
-	$(PY) -m pytest -m ray
+	$(PY) -m pytest -m ray tests/test_ray.py
+	$(PY) -m pytest -m ray tests/test_ray_engine.py
 
 check: setup ## Format, lint and types
 	.venv/bin/ruff format --check localjudge scripts tests
