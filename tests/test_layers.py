@@ -78,7 +78,7 @@ CHECKS = {
     "checks.constructions": "checks.claims checks.context checks.machines checks.text strict_yaml",
     "checks.english": "checks.context checks.machines checks.text strict_yaml",
     "checks.suspicion": "checks.context checks.machines",
-    "checks.likelihood": "",
+    "checks.likelihood": "checks.constructions",
     "checks.identity": "checks.announcements checks.base checks.claims checks.constructions checks.context "
     "checks.english checks.likelihood checks.machines checks.nature checks.persona checks.suspicion checks.text "
     "records",

@@ -20,6 +20,8 @@ from localjudge.checks.text import Quote, Text, written_out
 from localjudge.strict_yaml import load_yaml
 
 _WHOLE, _OPEN, _PROGRAM, _COMPUTER, _TOPIC = "●◑○△◇"
+SIGNS = _WHOLE + _OPEN + _PROGRAM + _COMPUTER + _TOPIC
+"""What stands for a noun for a machine in a signed text."""
 _COMPUTERS = ("电脑", "计算机", "computer")
 _PROGRAMS = ("机器", "模型", "machine", "program", "software", "algorithm")
 _MARKS = '“”"「」『』《》'

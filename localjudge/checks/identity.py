@@ -98,8 +98,7 @@ class AiAdmission(Check):
 
     def look(self, record: Record) -> Opinion:
         """Violated for a claim; met where nothing of the kind is mentioned, or all of it is of something else."""
-        read = text_of(record.message)
-        text = plain(read)
+        text = plain(text_of(record.message))
         reading, places = by_clauses(text, record)
         likely = None if reading.silent else likelihood().of(text.folded, signed_text(text.folded, places)[0])
         reading = weighed(reading, likely)

@@ -14,10 +14,10 @@ from operator import add
 
 from pydantic import BaseModel, ConfigDict
 
+from localjudge.checks.constructions import SIGNS
+
 LONGEST = 120
 """Characters of a message up to which this says anything: it was learned from messages of up to ninety."""
-SIGNS = "●◑○△◇"
-"""What stands for a noun for a machine in a signed text."""
 _ANCHORS = frozenset(SIGNS + "我本您")
 _SIGNED_RUN, _REACH = 4, 10
 
