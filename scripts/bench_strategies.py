@@ -4,8 +4,8 @@
 
 The examples are repeated to N records, each repeat a record of its own. The prefix cache is emptied before every
 measurement, and every round takes all strategies in turn, the next round in the other order. For `cascade-failed` the
-reads are given a threshold at which a fifth of the indicators fail, so that a fifth is asked for a reason; a model of
-this size fails nearly none or nearly all by itself.
+reads are given thresholds at which a fifth of the indicators fail, so that a fifth is asked for a reason, and what was off
+the labels besides; a model of this size fails nearly none or nearly all by itself.
 
 `floor` is the least that `read` can compute: each record once, and each question's own tokens rounded up to whole cache
 blocks. Ratios are medians over the rounds; the last line is JSON.
@@ -90,8 +90,10 @@ def _judged(engine: TokenEngine, records: list[Record], settings: Settings) -> t
 
 
 def _settings(reads: list[Verdict]) -> dict[str, Settings]:
-    """A setting for each name; the cascade's thresholds are such that a fifth of these reads fail."""
+    """A setting for each name; the cascade's thresholds are such that a fifth of these reads fail: of eight reads of an
+    indicator one or two do, as many as keep the sum at a fifth."""
     maps = {}
+    seen = failing = 0
     for rubric in RUBRICS.values():
         for indicator in rubric.indicators:
             margins = sorted(
@@ -101,11 +103,12 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
                 for grade in verdict.detail
                 if grade.id == indicator.id and grade.margin is not None
             )
-            failing = max(1, round(FAILING * len(margins)))
-            between = sum(margins[failing - 1 : failing + 1]) / 2 if failing < len(margins) else 0.0
-            maps[map_key(rubric.task_type, indicator.id)] = MarginMap(slope=1.0, intercept=-between, labels=0)
+            seen += len(margins)
+            threshold = _threshold(margins, round(FAILING * seen) - failing)
+            failing += sum(margin < threshold for margin in margins)
+            maps[map_key(rubric.task_type, indicator.id)] = MarginMap(slope=1.0, intercept=-threshold, labels=0)
     none = FoldFigures(0, 0, 0, 0, 0)
-    threshold = Calibration(
+    calibration = Calibration(
         model="",
         model_digest="",
         prompt_digest="",
@@ -125,9 +128,18 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
         "joint": Settings(rules="off", strategy="joint"),
         "cascade-all": Settings(rules="off", strategy="cascade", reasons="all"),
         "cascade-failed": Settings(
-            rules="off", strategy="cascade", reasons="failed", calibration=threshold, band=certain
+            rules="off", strategy="cascade", reasons="failed", calibration=calibration, band=certain
         ),
     }
+
+
+def _threshold(margins: list[float], failing: int) -> float:
+    """What the `failing` smallest of the sorted margins lie below; fewer where margins are equal."""
+    if not margins:
+        return 0.0
+    if not 0 < failing < len(margins):
+        return margins[0] - 1.0 if failing <= 0 else margins[-1] + 1.0
+    return (margins[failing - 1] + margins[failing]) / 2
 
 
 def _explained(verdicts: list[Verdict]) -> float:
