@@ -4,8 +4,8 @@
 
 The examples are repeated to N records, each repeat a record of its own. The prefix cache is emptied before every
 measurement, and every round takes all strategies in turn, the next round in the other order. For `cascade-failed` the
-reads are given thresholds at which a fifth of the indicators fail, so that a fifth is asked for a reason, and what was off
-the labels besides; a model of this size fails nearly none or nearly all by itself.
+reads are given thresholds at which a fifth of the indicators fail, so that a fifth is asked for a reason, and whatever
+was off the labels; a model of this size fails nearly none or nearly all by itself.
 
 `floor` is the least that `read` can compute: each record once, and each question's own tokens rounded up to whole cache
 blocks. Ratios are medians over the rounds; the last line is JSON.
