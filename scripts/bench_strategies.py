@@ -89,9 +89,9 @@ def _judged(engine: TokenEngine, records: list[Record], settings: Settings) -> t
     return time.perf_counter() - start, verdicts
 
 
-def _settings(reads: list[Verdict]) -> dict[str, Settings]:
-    """A setting for each name; the cascade's thresholds are such that a fifth of these reads fail: of eight reads of an
-    indicator one or two do, as many as keep the sum at a fifth."""
+def _maps(reads: list[Verdict]) -> dict[str, MarginMap]:
+    """Thresholds at which a fifth of these reads fail: of eight reads of an indicator one or two do, as many as keep
+    the sum at a fifth."""
     maps = {}
     seen = failing = 0
     for rubric in RUBRICS.values():
@@ -107,17 +107,31 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
             threshold = _threshold(margins, round(FAILING * seen) - failing)
             failing += sum(margin < threshold for margin in margins)
             maps[map_key(rubric.task_type, indicator.id)] = MarginMap(slope=1.0, intercept=-threshold, labels=0)
+    return maps
+
+
+def _threshold(margins: list[float], failing: int) -> float:
+    """What the `failing` smallest of the sorted margins lie below; fewer where margins are equal."""
+    if not margins:
+        return 0.0
+    if not 0 < failing < len(margins):
+        return margins[0] - 1.0 if failing <= 0 else margins[-1] + 1.0
+    return (margins[failing - 1] + margins[failing]) / 2
+
+
+def _settings(reads: list[Verdict]) -> dict[str, Settings]:
+    """A setting for each name; by the cascade's thresholds a fifth of these reads fail."""
     none = FoldFigures(0, 0, 0, 0, 0)
     calibration = Calibration(
         model="",
         model_digest="",
         prompt_digest="",
-        orders=2,
+        orders=1,
         labels_digest="",
         labels=0,
         base_rate=0.5,
         packs={task_type: rubric.digest for task_type, rubric in RUBRICS.items()},
-        maps=maps,
+        maps=_maps(reads),
         before=none,
         after=none,
     )
@@ -131,15 +145,6 @@ def _settings(reads: list[Verdict]) -> dict[str, Settings]:
             rules="off", strategy="cascade", reasons="failed", calibration=calibration, band=certain
         ),
     }
-
-
-def _threshold(margins: list[float], failing: int) -> float:
-    """What the `failing` smallest of the sorted margins lie below; fewer where margins are equal."""
-    if not margins:
-        return 0.0
-    if not 0 < failing < len(margins):
-        return margins[0] - 1.0 if failing <= 0 else margins[-1] + 1.0
-    return (margins[failing - 1] + margins[failing]) / 2
 
 
 def _explained(verdicts: list[Verdict]) -> float:
