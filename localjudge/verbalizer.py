@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from localjudge.reads import READ_LABELS
 
 WORDS = tuple(
-    "年 数 日 的 月 用 成 名 时 件 一 请 中 据 码 不 新 文 下 分 入 人 功 上 户 为 间 号 取 回 在 页 字 有 个"
-    " 成功 作 示 用户 数据 出 时间 失 表 除 加 败 生 信 类 置 理 本 失败 息 行 定 改 市 期 以".split()
+    "年 数 日 的 月 用 成 名 时 件 一 请 中 据 码 不 新 文 下 分 入 人 功 上 户 为 间 号 取 回 在 页 字"
+    " 有 个 成功 作 示 用户 数据 出 时间 失 表 除 加 败 生 信 类 置 理 本 失败 息 行 定 改 市 期 以 修 元"
+    " 方 录 区 单 位 型 法 县 存 品 前 称 注 修改 值 输 建 能 大 例 度 始 文件 到 面 载 信息 点 密 动 果"
+    " 图 提 发 式 国 删除 登 错 者 认 误 接 关 重 第 地 如 设 目 开 事 名称 可 要 代 小 选 标 明 编 求".split()
 )
 """What is asked for beside the labels when a verbalizer is to be fitted: the first words of one or two characters in
 Qwen's vocabulary, which are common ones. Chosen without a look at any label: each is one more direction in which the
-last layer is seen, and which of them tell anything is left to the fit. 64 with the labels; vLLM takes 128.
+last layer is seen, and which of them tell anything is left to the fit. With the labels 128, as many as vLLM takes.
 """
 _FLOOR = -40.0
 """Stands in for smaller log-probabilities: below it, arithmetic and not the model decides."""

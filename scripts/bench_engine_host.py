@@ -1,12 +1,12 @@
 """What vLLM's own host work costs for each record under `read`: handing requests in, and all of a step but the model.
 On a device this is what it waits for, or what runs beside it; no model is made faster or slower here.
 
-    python scripts/bench_engine_host.py [--records N] [--rounds N] [--block-size N]
+    python scripts/bench_engine_host.py [--records N] [--rounds N] [--block-size N] [--words N]
 
 vLLM on the tiny test model, whose own time is left out: the clock stops while the executor runs. The same records are
 judged in turn as vLLM takes prompts by itself (every block of every prompt hashed, parameters copied deeply, prompts
-rendered and each of their ids looked up) and as localjudge hands them in, the prefix cache emptied each time. The last
-line is JSON.
+rendered and each of their ids looked up) and as localjudge hands them in, the prefix cache emptied each time. With
+`--words`, as many words are read beside the labels, as a calibration with a verbalizer has it. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from typing import Any
 
 from bench_setting import example_records, forget, open_bench_engine, print_figures, tiny_model
 
+from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key
 from localjudge.engines.block_hashes import BlockHashes
 from localjudge.engines.driver import TokenRequest
 from localjudge.judge import Judge
-from localjudge.rubric import builtin_rubrics
+from localjudge.reads import READ_LABELS
+from localjudge.records import TaskType
+from localjudge.rubric import Rubric, builtin_rubrics
 from localjudge.strategies import Settings
+from localjudge.verbalizer import WORDS, Verbalizer
 
 
 def main() -> None:
@@ -32,6 +36,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--block-size", type=int, default=32)
+    parser.add_argument("--words", type=int, default=0)
     options = parser.parse_args()
     records = example_records(options.records)
     with open_bench_engine(str(tiny_model()), block_size=options.block_size) as engine:
@@ -42,7 +47,9 @@ def main() -> None:
         ours, remembering = backend.add, core.request_block_hasher
         assert isinstance(remembering, BlockHashes)
         clock = _Clock(core.model_executor)
-        judge = Judge(engine, builtin_rubrics(), Settings(strategy="read", rules="off"))
+        rubrics = builtin_rubrics()
+        weighing = _weighing(WORDS[: options.words], rubrics) if options.words else None
+        judge = Judge(engine, rubrics, Settings(strategy="read", rules="off", calibration=weighing))
         ways: dict[str, tuple[Callable[[TokenRequest], None], Any, dict[str, Any]]] = {
             "vllm": (lambda request: _handed_in(backend, request), remembering._hasher, {}),
             "localjudge": (ours, remembering, settled),
@@ -68,6 +75,7 @@ def main() -> None:
         benchmark="engine_host",
         records=options.records,
         block_size=options.block_size,
+        words=options.words,
         requests_per_record=round(requests / options.records, 1),
         handing_in_ms_per_record={name: round(1000 * each / options.records, 2) for name, each in adding.items()},
         host_ms_per_record={name: round(1000 * each / options.records, 2) for name, each in host.items()},
@@ -82,6 +90,29 @@ def _handed_in(backend: Any, request: TokenRequest) -> None:
     params.skip_clone = False
     backend._engine.add_request(request.id, {"prompt_token_ids": request.prompt}, params)
     backend._reads[request.id] = request.choice_ids
+
+
+def _weighing(words: tuple[str, ...], rubrics: dict[TaskType, Rubric]) -> Calibration:
+    """A calibration of no worth, for which these words are read beside the labels."""
+    none = FoldFigures(0, 0, 0, 0, 0)
+    return Calibration(
+        model="",
+        model_digest="",
+        prompt_digest="",
+        orders=1,
+        labels_digest="",
+        labels=0,
+        base_rate=0.5,
+        verbalizer=Verbalizer(weights=dict.fromkeys((*READ_LABELS, *words), 0.0), offset=0.0),
+        packs={task_type: rubric.digest for task_type, rubric in rubrics.items()},
+        maps={
+            map_key(task_type, indicator.id): MarginMap(slope=1.0, intercept=0.0, labels=0)
+            for task_type, rubric in rubrics.items()
+            for indicator in rubric.indicators
+        },
+        before=none,
+        after=none,
+    )
 
 
 class _Clock:

@@ -33,6 +33,9 @@ from localjudge.checks.text import text_of
 DATA = Path(__file__).parents[1] / "tests" / "data"
 PAIRS = Path(__file__).parents[1] / "localjudge" / "exams" / "train.jsonl"
 ON_IDENTITY = {("push", "6.4"), ("reply", "8.2")}
+OF_EACH = 12
+"""Pairs of each indicator taken for ordinary messages. With all 36, unseen authors' admissions were found less often
+(0.811 and 0.816) and passed more often (19 and 16 of 2,400)."""
 SIDES = ("message", "message_pass", "message_fail")
 SEALED = DATA / "admissions_sealed.jsonl"
 WEIGHTS = Path(__file__).parents[1] / "localjudge" / "checks" / "lists" / "admission_words.json"
@@ -91,8 +94,11 @@ def read_messages() -> Iterator[Labelled]:
         for score, sentences in ((0, construction.as_), (1, construction.not_)):
             for sentence in sentences:
                 yield labelled("table", {"message": sentence, "score": score})
+    taken = Counter[tuple[str, str]]()
     for pair in _lines(PAIRS):
-        if (pair["task_type"], pair["indicator"]) not in ON_IDENTITY:
+        about = (pair["task_type"], pair["indicator"])
+        taken[about] += 1
+        if about not in ON_IDENTITY and taken[about] <= OF_EACH:
             for message in (pair[side] for side in SIDES if side in pair):
                 yield labelled("ordinary", {"message": message, "score": 1})
 

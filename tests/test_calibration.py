@@ -385,7 +385,7 @@ def test_the_packaged_pairs_to_calibrate_on_cover_what_no_rule_decides_and_are_n
     counts = Counter((pair.task_type, pair.indicator) for pair in training)
     decided = {("push", "5.4"), ("push", "6.4"), ("push", "7.5")}
     everything = {(task, indicator.id) for task, rubric in RUBRICS.items() for indicator in rubric.indicators}
-    assert set(counts) == everything - decided and set(counts.values()) == {12}
+    assert set(counts) == everything - decided and set(counts.values()) == {36}
 
     def phrases(pair: Pair) -> set[str]:
         texts = [record.message for record in pair.records()]
