@@ -17,9 +17,16 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
-from bench_setting import example_records, forget, open_bench_engine, print_figures, tiny_model
+from bench_setting import (
+    example_records,
+    forget,
+    made_up_calibration,
+    open_bench_engine,
+    print_figures,
+    tiny_model,
+)
 
-from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key
+from localjudge.calibration import Calibration, MarginMap, map_key
 from localjudge.engines.block_hashes import BlockHashes
 from localjudge.engines.driver import TokenRequest
 from localjudge.judge import Judge
@@ -93,26 +100,13 @@ def _handed_in(backend: Any, request: TokenRequest) -> None:
 
 
 def _weighing(words: tuple[str, ...], rubrics: dict[TaskType, Rubric]) -> Calibration:
-    """A calibration of no worth, for which these words are read beside the labels."""
-    none = FoldFigures(0, 0, 0, 0, 0)
-    return Calibration(
-        model="",
-        model_digest="",
-        prompt_digest="",
-        orders=1,
-        labels_digest="",
-        labels=0,
-        base_rate=0.5,
-        verbalizer=Verbalizer(weights=dict.fromkeys((*READ_LABELS, *words), 0.0), offset=0.0),
-        packs={task_type: rubric.digest for task_type, rubric in rubrics.items()},
-        maps={
-            map_key(task_type, indicator.id): MarginMap(slope=1.0, intercept=0.0, labels=0)
-            for task_type, rubric in rubrics.items()
-            for indicator in rubric.indicators
-        },
-        before=none,
-        after=none,
-    )
+    """A calibration for which these words are read beside the labels."""
+    maps = {
+        map_key(task_type, indicator.id): MarginMap(slope=1.0, intercept=0.0, labels=0)
+        for task_type, rubric in rubrics.items()
+        for indicator in rubric.indicators
+    }
+    return made_up_calibration(maps, Verbalizer(weights=dict.fromkeys((*READ_LABELS, *words), 0.0), offset=0.0))
 
 
 class _Clock:

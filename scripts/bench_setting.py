@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+from localjudge.calibration import Calibration, FoldFigures, MarginMap
 from localjudge.engines import open_engine
 from localjudge.engines.base import ALIGNED, Engine, Message
 from localjudge.engines.driver import TokenEngine
@@ -19,6 +20,7 @@ from localjudge.prompts import Prompts
 from localjudge.records import Record, read_records
 from localjudge.registry import find_model, load_models
 from localjudge.rubric import builtin_rubrics
+from localjudge.verbalizer import Verbalizer
 from localjudge.verdicts import Usage, Verdict
 from localjudge.weights import LocalModel, pull_any, resolve
 
@@ -121,6 +123,25 @@ def shared_floor(engine: Engine, records: list[Record], strategy: Literal["read"
             whole = engine.count_tokens((before, Message("user", (*parts, ask(rubric, indicator)))))
             total += -(-(whole - opening) // block) * block
     return total
+
+
+def made_up_calibration(maps: dict[str, MarginMap], verbalizer: Verbalizer | None = None) -> Calibration:
+    """A calibration that was fitted on nothing, for what a run costs with one."""
+    none = FoldFigures(0, 0, 0, 0, 0)
+    return Calibration(
+        model="",
+        model_digest="",
+        prompt_digest="",
+        orders=1,
+        labels_digest="",
+        labels=0,
+        base_rate=0.5,
+        verbalizer=verbalizer,
+        packs={task_type: rubric.digest for task_type, rubric in builtin_rubrics().items()},
+        maps=maps,
+        before=none,
+        after=none,
+    )
 
 
 def print_figures(**figures: Any) -> None:

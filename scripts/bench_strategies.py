@@ -19,9 +19,17 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from bench_setting import example_records, forget, open_bench_engine, per_record, print_figures, shared_floor
+from bench_setting import (
+    example_records,
+    forget,
+    made_up_calibration,
+    open_bench_engine,
+    per_record,
+    print_figures,
+    shared_floor,
+)
 
-from localjudge.calibration import Calibration, FoldFigures, MarginMap, map_key
+from localjudge.calibration import MarginMap, map_key
 from localjudge.decisions import Band
 from localjudge.engines.driver import TokenEngine
 from localjudge.judge import Judge
@@ -121,20 +129,7 @@ def _threshold(margins: list[float], failing: int) -> float:
 
 def _settings(reads: list[Verdict]) -> dict[str, Settings]:
     """A setting for each name; by the cascade's thresholds a fifth of these reads fail."""
-    none = FoldFigures(0, 0, 0, 0, 0)
-    calibration = Calibration(
-        model="",
-        model_digest="",
-        prompt_digest="",
-        orders=1,
-        labels_digest="",
-        labels=0,
-        base_rate=0.5,
-        packs={task_type: rubric.digest for task_type, rubric in RUBRICS.items()},
-        maps=_maps(reads),
-        before=none,
-        after=none,
-    )
+    calibration = made_up_calibration(_maps(reads))
     certain = Band(0.5, 0.5)
     return {
         "read": Settings(rules="off", strategy="read"),
