@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--block-size", type=int, default=32)
     parser.add_argument("--words", type=int, default=0)
     options = parser.parse_args()
+    if not 0 <= options.words <= len(WORDS):
+        parser.error(f"--words {options.words}: 0 to {len(WORDS)}")
     records = example_records(options.records)
     with open_bench_engine(str(tiny_model()), block_size=options.block_size) as engine:
         backend: Any = engine.backend

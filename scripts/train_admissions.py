@@ -34,8 +34,8 @@ DATA = Path(__file__).parents[1] / "tests" / "data"
 PAIRS = Path(__file__).parents[1] / "localjudge" / "exams" / "train.jsonl"
 ON_IDENTITY = {("push", "6.4"), ("reply", "8.2")}
 OF_EACH = 12
-"""Pairs of each indicator taken for ordinary messages. With all 36, unseen authors' admissions were found less often
-(0.811 and 0.816) and passed more often (19 and 16 of 2,400)."""
+"""So many pairs of each indicator, the first in the file, are ordinary messages. With all 36, unseen authors'
+admissions were found less often (0.811 and 0.816) and passed more often (19 and 16 of 2,400)."""
 SIDES = ("message", "message_pass", "message_fail")
 SEALED = DATA / "admissions_sealed.jsonl"
 WEIGHTS = Path(__file__).parents[1] / "localjudge" / "checks" / "lists" / "admission_words.json"
